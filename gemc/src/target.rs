@@ -396,7 +396,7 @@ mod tests {
             .unwrap();
         let good = Target::parse("board.toml", &text).unwrap();
         let costs = good.costs.clone().unwrap();
-        // The slower of computing and reading counts.
+        // Of two that differ much the slower counts.
         let time = |size, rows, visits| {
             let seconds = costs.seconds(size, gemc_format::Codec::N4, rows, visits);
             seconds.unwrap()
@@ -408,6 +408,8 @@ mod tests {
         );
         let computing = 2e-6 * costs.weights["N4"] / f64::from(costs.threads);
         assert!((line(2_000_000, 1) / computing - 1.0).abs() < 1e-9);
+        let alike = (computing * 1e9 * costs.bandwidth) as u64;
+        assert!((line(2_000_000, alike) / computing - 2f64.sqrt()).abs() < 1e-3);
         // Half of the tokens visit: half of the time; of many tokens all of the matrix is read.
         assert!((time((2_000_000, 1), 1, 0.5) / computing - 0.5).abs() < 1e-9);
         assert!((time((0, 1 << 30), 1, 0.5) / line(0, 1 << 30) - 0.5).abs() < 1e-9);

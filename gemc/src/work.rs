@@ -223,8 +223,7 @@ const fn kind_of(act: Activation) -> WorkKind {
     }
 }
 
-/// Seconds that a device takes for all of it. Keys and values that attention reads come from memory, `kv` bytes: the slower of
-/// reading and computing counts.
+/// Seconds that a device takes for all of it. Keys and values that attention reads come from memory, `kv` bytes.
 #[must_use]
 pub fn seconds(phases: &[PhaseWork], costs: &Costs, step: StepRows, kv: u64) -> f64 {
     let mut attention = 0.0;
@@ -244,7 +243,7 @@ pub fn seconds(phases: &[PhaseWork], costs: &Costs, step: StepRows, kv: u64) -> 
             others += 1e-6 * costs.barrier;
         }
     }
-    attention.max(costs.reading(kv)) + others
+    Costs::together(attention, costs.reading(kv)) + others
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ fn folder(level: Level) -> PathBuf {
 fn emit(level: Level) -> Vec<(String, String)> {
     let dot = match level {
         Level::X86V3 => DotStrategy::Pairs,
-        Level::Neon | Level::NeonDotprod => DotStrategy::SignedBytes4,
+        Level::Neon => DotStrategy::Lanes16,
+        Level::NeonDotprod => DotStrategy::SignedBytes4,
         Level::Portable | Level::X86V3Vnni | Level::X86V4Vnni => DotStrategy::Bytes4,
     };
     let verified = verify(programs::small(dot)).unwrap_or_else(|errors| {

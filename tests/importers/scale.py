@@ -33,7 +33,8 @@ WHOLE = MOE | {"hidden_size": 2048, "num_attention_heads": 32, "num_key_value_he
 
 
 def run(name, *arguments, kill_at=None):
-    """Seconds, processor seconds and the most anonymous memory (MB) of a command; killed once it has said so many percent."""
+    """Seconds, processor seconds and the most anonymous memory (MB) of a command; killed once it has said so many percent of
+    its longest step."""
     log = (WORK / f"{name}.log").open("w+")
     before, began, anonymous = used(), time.monotonic(), 0
     command = [GEMC, *map(str, arguments)]
@@ -41,7 +42,7 @@ def run(name, *arguments, kill_at=None):
     while process.poll() is None:
         anonymous = max(anonymous, resident(process.pid))
         # Not every number is told.
-        said = re.findall(r" (\d+) %", (WORK / f"{name}.log").read_text()) if kill_at else []
+        said = re.findall(r"measuring sensitivity: (\d+) %", (WORK / f"{name}.log").read_text()) if kill_at else []
         if said and max(map(int, said)) >= kill_at:
             process.send_signal(signal.SIGKILL)
             kill_at = None
@@ -157,7 +158,7 @@ def main():
     weights = random(many, hidden)
     given = ["plan", many, "--effort", "low", "--bits", "4.25", "--calib", texts(), "-o", plan]
     large = [line("`inspect`", run("inspect", "inspect", many)),
-             line("`plan --effort low`, killed on the way", run("killed", *given, kill_at=33))]
+             line("`plan --effort low`, killed at a third", run("killed", *given, kill_at=33))]
     for file in WORK.glob("plan.*"):
         file.unlink()
     large.append(line("the same again, to its end", run("resumed", *given)))

@@ -16,12 +16,6 @@ use gemc_kernels::kernels::samples::{
 };
 use gemc_kernels::kernels::spec::Spec;
 
-const STRATEGIES: [DotStrategy; 3] = [
-    DotStrategy::Pairs,
-    DotStrategy::Bytes4,
-    DotStrategy::SignedBytes4,
-];
-
 /// A new kind of kernel has samples, or this fails.
 #[test]
 fn every_kind_of_kernel_has_samples() {
@@ -108,7 +102,7 @@ fn products_follow_the_rule_of_the_format_to_the_bit() {
     for &codec in Codec::ALL {
         for format in ActivationFormat::ALL {
             for &cols in columns(format) {
-                for dot in STRATEGIES {
+                for dot in DotStrategy::ALL {
                     check_product(codec, cols, format, dot, 1);
                     // Rows pass by.
                     check_product(codec, cols, format, dot, 32);

@@ -1,5 +1,8 @@
 //! Whole texts -> labels of them or of their tokens, or vectors: steps that see all of a text.
 
+use alloc::format;
+use alloc::vec::Vec;
+
 use super::{Machine, Row, Session, Step, check_logits};
 use crate::error::{Error, Result};
 use crate::info::Task;

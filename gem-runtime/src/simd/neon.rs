@@ -186,6 +186,30 @@ level! {
         let b = spread::<N>(b);
         I32x8(dot4_s(acc.0, a.0, b), dot4_s(acc.1, a.1, b))
     }
+    fn mul_s_by_i8x32<const N: i32>(a: I8x32, b: I8x16) -> I16x32 {
+        let b = spread::<N>(b);
+        let ([first, second], [third, fourth]) = (products(a.0, b), products(a.1, b));
+        I16x32(first, second, third, fourth)
+    }
+    fn mac_s_by_i8x32<const N: i32>(acc: I16x32, a: I8x32, b: I8x16) -> I16x32 {
+        let b = spread::<N>(b);
+        let [first, second] = add_products([acc.0, acc.1], a.0, b);
+        let [third, fourth] = add_products([acc.2, acc.3], a.1, b);
+        I16x32(first, second, third, fourth)
+    }
+    fn add_pairs_i32x16(acc: I32x16, words: I16x32) -> I32x16 {
+        I32x16(
+            vpadalq_s16(acc.0, words.0),
+            vpadalq_s16(acc.1, words.1),
+            vpadalq_s16(acc.2, words.2),
+            vpadalq_s16(acc.3, words.3),
+        )
+    }
+    fn fold_pairs_i32x16(a: I32x16) -> I32x8 { I32x8(fold(a.0, a.1), fold(a.2, a.3)) }
+    fn join_i8x32(low: I8x32, high: I8x32) -> I8x64 { I8x64(low.0, low.1, high.0, high.1) }
+    fn join_i16x16(low: I16x16, high: I16x16) -> I16x32 { I16x32(low.0, low.1, high.0, high.1) }
+    fn join_i32x8(low: I32x8, high: I32x8) -> I32x16 { I32x16(low.0, low.1, high.0, high.1) }
+    fn join_f32x8(low: F32x8, high: F32x8) -> F32x16 { F32x16(low.0, low.1, high.0, high.1) }
     fn low_i8x64(a: I8x64) -> I8x32 { I8x32(a.0, a.1) }
     fn high_i8x64(a: I8x64) -> I8x32 { I8x32(a.2, a.3) }
     fn low_i16x32(a: I16x32) -> I16x16 { I16x16(a.0, a.1) }
@@ -250,10 +274,49 @@ fn products(a: int8x16_t, b: int8x16_t) -> [int16x8_t; 2] {
             high = lateout(vreg) high,
             a = in(vreg) a,
             b = in(vreg) b,
-            options(pure, nomem, nostack, preserves_flags)
+            options(nomem, nostack, preserves_flags)
         );
     }
     [low, high]
+}
+
+/// As [`products`], added to words, which wrap.
+#[inline]
+#[target_feature(enable = "neon")]
+fn add_products(acc: [int16x8_t; 2], a: int8x16_t, b: int8x16_t) -> [int16x8_t; 2] {
+    let [mut low, mut high] = acc;
+    // SAFETY: computes registers from registers, by instructions of NEON.
+    unsafe {
+        asm!(
+            "smlal {low:v}.8h, {a:v}.8b, {b:v}.8b",
+            "smlal2 {high:v}.8h, {a:v}.16b, {b:v}.16b",
+            low = inout(vreg) low,
+            high = inout(vreg) high,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    [low, high]
+}
+
+/// Sums of neighbours. By an instruction that LLVM does not know: it would take even and odd lanes apart to add them in
+/// another order, where something else is added to the sums.
+#[inline]
+#[target_feature(enable = "neon")]
+fn fold(low: int32x4_t, high: int32x4_t) -> int32x4_t {
+    let sums;
+    // SAFETY: computes a register from registers, by an instruction of NEON.
+    unsafe {
+        asm!(
+            "addp {sums:v}.4s, {low:v}.4s, {high:v}.4s",
+            sums = lateout(vreg) sums,
+            low = in(vreg) low,
+            high = in(vreg) high,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
 }
 
 /// The 16 products of unsigned and signed bytes, in order.
@@ -425,6 +488,18 @@ level! {
     }
 }
 
+level! {
+    fn lookup32_i8x64(low: I8x16, high: I8x16, index: I8x64) -> I8x64 {
+        let tables = int8x16x2_t(low, high);
+        I8x64(
+            vqtbl2q_s8(tables, vreinterpretq_u8_s8(index.0)),
+            vqtbl2q_s8(tables, vreinterpretq_u8_s8(index.1)),
+            vqtbl2q_s8(tables, vreinterpretq_u8_s8(index.2)),
+            vqtbl2q_s8(tables, vreinterpretq_u8_s8(index.3)),
+        )
+    }
+}
+
 /// Declares casts of the same 64 bytes.
 macro_rules! casts {
     ($($name:ident($From:ident) -> $To:ident;)*) => {
@@ -492,4 +567,16 @@ memory! {
     load_i8x32, store_i8x32, I8x32;
     load_i32x8, store_i32x8, I32x8;
     load_f32x8, store_f32x8, F32x8;
+}
+
+/// See [`stream_i8x64`](super::portable::stream_i8x64).
+///
+/// # Safety
+/// The vector's bytes must be readable.
+#[must_use]
+#[inline]
+#[target_feature(enable = "neon")]
+pub unsafe fn stream_i8x64(from: *const u8) -> I8x64 {
+    // SAFETY: the caller's promise.
+    unsafe { load_i8x64(from) }
 }

@@ -306,6 +306,16 @@ pub fn lookup_i8x64(table: I8x16, index: I8x64) -> I8x64 {
     I8x64(index.0.map(|i| table.0[(i & 15) as usize]))
 }
 
+/// The same of two tables, one behind the other; indices in 0..32.
+#[must_use]
+#[inline]
+pub fn lookup32_i8x64(low: I8x16, high: I8x16, index: I8x64) -> I8x64 {
+    I8x64(index.0.map(|i| {
+        let table = if i < 16 { low } else { high };
+        table.0[(i & 15) as usize]
+    }))
+}
+
 /// Declares products of bytes and words on whole vectors and halves.
 macro_rules! dots {
     ($($bytes:ident, $words:ident, $sums:ident: $dot4_u:ident $dot4_s:ident $dot2_u:ident $dot2_s:ident $dot_words:ident;)*) => {
@@ -385,10 +395,52 @@ pub fn dot4_s_by_i8x32<const N: usize>(acc: I32x8, a: I8x32, b: I8x16) -> I32x8 
     dot4_s_i8x32(acc, a, I8x32(from_fn(|i| b.0[4 * N + i % 4])))
 }
 
-/// Declares both halves of vectors.
+/// Lane `i`: the product of byte `i` and byte `4 N + i % 4` of the second operand, both signed.
+#[must_use]
+#[inline]
+pub fn mul_s_by_i8x32<const N: usize>(a: I8x32, b: I8x16) -> I16x32 {
+    mac_s_by_i8x32::<N>(I16x32([0; 32]), a, b)
+}
+
+/// As [`mul_s_by_i8x32`], added to words, wrapping.
+#[must_use]
+#[inline]
+pub fn mac_s_by_i8x32<const N: usize>(acc: I16x32, a: I8x32, b: I8x16) -> I16x32 {
+    I16x32(from_fn(|i| {
+        let product = i16::from(a.0[i]) * i16::from(b.0[4 * N + i % 4]);
+        acc.0[i].wrapping_add(product)
+    }))
+}
+
+/// Lane `i`: that of `acc`, plus words `2 i` and `2 i + 1`, wrapping.
+#[must_use]
+#[inline]
+pub fn add_pairs_i32x16(acc: I32x16, words: I16x32) -> I32x16 {
+    I32x16(from_fn(|i| {
+        let pair = i32::from(words.0[2 * i]) + i32::from(words.0[2 * i + 1]);
+        acc.0[i].wrapping_add(pair)
+    }))
+}
+
+/// Lane `i`: the sum of lanes `2 i` and `2 i + 1`, wrapping.
+#[must_use]
+#[inline]
+pub fn fold_pairs_i32x16(a: I32x16) -> I32x8 {
+    I32x8(from_fn(|i| a.0[2 * i].wrapping_add(a.0[2 * i + 1])))
+}
+
+/// Declares both halves of vectors, and what is made of two.
 macro_rules! halves {
-    ($($low:ident $high:ident($A:ident) -> $R:ident;)*) => {
+    ($($low:ident $high:ident($A:ident) -> $join:ident $R:ident;)*) => {
         $(
+            /// The vector of a lower and an upper half.
+            #[must_use]
+            #[inline]
+            pub fn $join(low: $R, high: $R) -> $A {
+                let half = low.0.len();
+                $A(from_fn(|i| if i < half { low.0[i] } else { high.0[i - half] }))
+            }
+
             /// The lower half of the lanes.
             #[must_use]
             #[inline]
@@ -407,10 +459,10 @@ macro_rules! halves {
 }
 
 halves! {
-    low_i8x64 high_i8x64(I8x64) -> I8x32;
-    low_i16x32 high_i16x32(I16x32) -> I16x16;
-    low_i32x16 high_i32x16(I32x16) -> I32x8;
-    low_f32x16 high_f32x16(F32x16) -> F32x8;
+    low_i8x64 high_i8x64(I8x64) -> join_i8x32 I8x32;
+    low_i16x32 high_i16x32(I16x32) -> join_i16x16 I16x16;
+    low_i32x16 high_i32x16(I32x16) -> join_i32x8 I32x8;
+    low_f32x16 high_f32x16(F32x16) -> join_f32x8 F32x8;
 }
 
 /// Declares casts of the same 64 bytes.
@@ -481,4 +533,16 @@ memory! {
     load_i8x32, store_i8x32, I8x32;
     load_i32x8, store_i32x8, I32x8;
     load_f32x8, store_f32x8, F32x8;
+}
+
+/// As [`load_i8x64`], of many vectors one behind the other that are read once: a level asks memory for those to come, where
+/// the processor does not do so well enough by itself.
+///
+/// # Safety
+/// The vector's bytes must be readable.
+#[must_use]
+#[inline]
+pub unsafe fn stream_i8x64(from: *const u8) -> I8x64 {
+    // SAFETY: the caller's promise.
+    unsafe { load_i8x64(from) }
 }

@@ -25,6 +25,8 @@ enum Kind {
     Mask,
     /// Bytes in 0..16.
     Index,
+    /// As `Index`, of two tables.
+    Index32,
     /// Bytes other than -128.
     Code,
 }
@@ -84,6 +86,7 @@ impl Random {
             }
             Kind::Mask => 0u32.wrapping_sub(word & 1),
             Kind::Index => word & 0x0f0f_0f0f,
+            Kind::Index32 => word & 0x1f1f_1f1f,
             Kind::Code => {
                 u32::from_le_bytes(word.to_le_bytes().map(|b| if b == 128 { 127 } else { b }))
             }
@@ -339,6 +342,7 @@ operations! {
     reduce_max_f32x16(0 Float) -> Bits;
     reduce_add_i32x16(0 Any) -> Bits;
     lookup_i8x64(0 Any, 1 Index) -> Bits;
+    lookup32_i8x64(0 Any, 1 Any, 2 Index32) -> Bits;
     dot4_u_i8x64(0 Any, 1 Any, 2 Any) -> Bits;
     dot4_s_i8x64(0 Any, 1 Any, 2 Code) -> Bits;
     dot4_s_i8x64_reversed = dot4_s_i8x64(0 Any, 1 Code, 2 Any) -> Bits;
@@ -362,6 +366,16 @@ operations! {
     dot2_u_i8x32(0 Any, 1 Any) -> Bits;
     dot2_s_i8x32(0 Code, 1 Code) -> Bits;
     dot_words_i16x16(0 Any, 1 Any) -> Bits;
+    mul_s_by_i8x32_0 = mul_s_by_i8x32::<0>(0 Any, 1 Any) -> Bits;
+    mul_s_by_i8x32_3 = mul_s_by_i8x32::<3>(0 Any, 1 Any) -> Bits;
+    mac_s_by_i8x32_1 = mac_s_by_i8x32::<1>(0 Any, 1 Any, 2 Any) -> Bits;
+    mac_s_by_i8x32_2 = mac_s_by_i8x32::<2>(0 Any, 1 Any, 2 Any) -> Bits;
+    add_pairs_i32x16(0 Any, 1 Any) -> Bits;
+    fold_pairs_i32x16(0 Any) -> Bits;
+    join_i8x32(0 Any, 1 Any) -> Bits;
+    join_i16x16(0 Any, 1 Any) -> Bits;
+    join_i32x8(0 Any, 1 Any) -> Bits;
+    join_f32x8(0 Any, 1 Any) -> Bits;
     low_i8x64(0 Any) -> Bits;
     high_i8x64(0 Any) -> Bits;
     low_i16x32(0 Any) -> Bits;

@@ -273,6 +273,16 @@ level! {
         I8x64(_mm256_shuffle_epi8(table, index.0), _mm256_shuffle_epi8(table, index.1))
     }
 
+    fn lookup32_i8x64(low: I8x16, high: I8x16, index: I8x64) -> I8x64 {
+        let (low, high) = (_mm256_broadcastsi128_si256(low), _mm256_broadcastsi128_si256(high));
+        // Bit 4 of each index where a blend looks for it.
+        let half = |index| {
+            let upper = _mm256_slli_epi16::<3>(index);
+            _mm256_blendv_epi8(_mm256_shuffle_epi8(low, index), _mm256_shuffle_epi8(high, index), upper)
+        };
+        I8x64(half(index.0), half(index.1))
+    }
+
     fn bits_i8x64_i16x32(a: I8x64) -> I16x32 { I16x32(a.0, a.1) }
     fn bits_i8x64_i32x16(a: I8x64) -> I32x16 { I32x16(a.0, a.1) }
     fn bits_i8x64_f32x16(a: I8x64) -> F32x16 { F32x16(_mm256_castsi256_ps(a.0), _mm256_castsi256_ps(a.1)) }
@@ -306,6 +316,27 @@ level! {
     fn dot4_s_by_i8x32<const N: i32>(acc: I32x8, a: I8x32, b: I8x16) -> I32x8 {
         dot4_s_i8x32(acc, a, _mm256_set1_epi32(_mm_extract_epi32::<N>(b)))
     }
+    fn mul_s_by_i8x32<const N: i32>(a: I8x32, b: I8x16) -> I16x32 {
+        let b = _mm256_cvtepi8_epi16(_mm_set1_epi32(_mm_extract_epi32::<N>(b)));
+        I16x32(
+            _mm256_mullo_epi16(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(a)), b),
+            _mm256_mullo_epi16(_mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(a)), b),
+        )
+    }
+    fn mac_s_by_i8x32<const N: i32>(acc: I16x32, a: I8x32, b: I8x16) -> I16x32 {
+        add_i16x32(acc, mul_s_by_i8x32::<N>(a, b))
+    }
+    fn add_pairs_i32x16(acc: I32x16, words: I16x32) -> I32x16 {
+        let ones = _mm256_set1_epi16(1);
+        add_i32x16(acc, I32x16(_mm256_madd_epi16(words.0, ones), _mm256_madd_epi16(words.1, ones)))
+    }
+    fn fold_pairs_i32x16(a: I32x16) -> I32x8 {
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(a.0, a.1))
+    }
+    fn join_i8x32(low: I8x32, high: I8x32) -> I8x64 { I8x64(low, high) }
+    fn join_i16x16(low: I16x16, high: I16x16) -> I16x32 { I16x32(low, high) }
+    fn join_i32x8(low: I32x8, high: I32x8) -> I32x16 { I32x16(low, high) }
+    fn join_f32x8(low: F32x8, high: F32x8) -> F32x16 { F32x16(low, high) }
     fn low_i8x64(a: I8x64) -> I8x32 { a.0 }
     fn high_i8x64(a: I8x64) -> I8x32 { a.1 }
     fn low_i16x32(a: I16x32) -> I16x16 { a.0 }
@@ -356,4 +387,18 @@ memory! {
     load_i8x32, store_i8x32, I8x32;
     load_i32x8, store_i32x8, I32x8;
     load_f32x8, store_f32x8, F32x8;
+}
+
+/// See [`stream_i8x64`](super::portable::stream_i8x64).
+///
+/// # Safety
+/// The vector's bytes must be readable.
+#[must_use]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn stream_i8x64(from: *const u8) -> I8x64 {
+    // A hint, which reads nothing: it may point anywhere.
+    _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(super::AHEAD).cast());
+    // SAFETY: the caller's promise.
+    unsafe { load_i8x64(from) }
 }

@@ -250,6 +250,13 @@ level! {
         I8x64(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index.0))
     }
 
+    fn lookup32_i8x64(low: I8x16, high: I8x16, index: I8x64) -> I8x64 {
+        let (low, high) = (_mm512_broadcast_i32x4(low), _mm512_broadcast_i32x4(high));
+        let upper = _mm512_test_epi8_mask(index.0, _mm512_set1_epi8(16));
+        let low = _mm512_shuffle_epi8(low, index.0);
+        I8x64(_mm512_mask_shuffle_epi8(low, upper, high, index.0))
+    }
+
     fn add_i16x16(a: I16x16, b: I16x16) -> I16x16 { _mm256_add_epi16(a, b) }
     fn add_i32x8(a: I32x8, b: I32x8) -> I32x8 { _mm256_add_epi32(a, b) }
     fn mul_i32x8(a: I32x8, b: I32x8) -> I32x8 { _mm256_mullo_epi32(a, b) }
@@ -272,6 +279,32 @@ level! {
     }
     fn dot4_s_by_i8x32<const N: i32>(acc: I32x8, a: I8x32, b: I8x16) -> I32x8 {
         dot4_s_i8x32(acc, a, _mm256_set1_epi32(_mm_extract_epi32::<N>(b)))
+    }
+    fn mul_s_by_i8x32<const N: i32>(a: I8x32, b: I8x16) -> I16x32 {
+        let b = _mm512_cvtepi8_epi16(_mm256_set1_epi32(_mm_extract_epi32::<N>(b)));
+        I16x32(_mm512_mullo_epi16(_mm512_cvtepi8_epi16(a), b))
+    }
+    fn mac_s_by_i8x32<const N: i32>(acc: I16x32, a: I8x32, b: I8x16) -> I16x32 {
+        add_i16x32(acc, mul_s_by_i8x32::<N>(a, b))
+    }
+    fn add_pairs_i32x16(acc: I32x16, words: I16x32) -> I32x16 {
+        add_i32x16(acc, I32x16(_mm512_madd_epi16(words.0, _mm512_set1_epi16(1))))
+    }
+    fn fold_pairs_i32x16(a: I32x16) -> I32x8 {
+        let pairs = _mm256_hadd_epi32(_mm512_castsi512_si256(a.0), _mm512_extracti64x4_epi64::<1>(a.0));
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs)
+    }
+    fn join_i8x32(low: I8x32, high: I8x32) -> I8x64 {
+        I8x64(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+    }
+    fn join_i16x16(low: I16x16, high: I16x16) -> I16x32 {
+        I16x32(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+    }
+    fn join_i32x8(low: I32x8, high: I32x8) -> I32x16 {
+        I32x16(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+    }
+    fn join_f32x8(low: F32x8, high: F32x8) -> F32x16 {
+        F32x16(_mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high))
     }
     fn low_i8x64(a: I8x64) -> I8x32 { _mm512_castsi512_si256(a.0) }
     fn high_i8x64(a: I8x64) -> I8x32 { _mm512_extracti64x4_epi64::<1>(a.0) }
@@ -323,4 +356,18 @@ memory! {
     load_i8x32, store_i8x32, I8x32;
     load_i32x8, store_i32x8, I32x8;
     load_f32x8, store_f32x8, F32x8;
+}
+
+/// See [`stream_i8x64`](super::portable::stream_i8x64).
+///
+/// # Safety
+/// The vector's bytes must be readable.
+#[must_use]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub unsafe fn stream_i8x64(from: *const u8) -> I8x64 {
+    // A hint, which reads nothing: it may point anywhere.
+    _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(super::AHEAD).cast());
+    // SAFETY: the caller's promise.
+    unsafe { load_i8x64(from) }
 }

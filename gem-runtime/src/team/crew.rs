@@ -1,7 +1,7 @@
 //! The worker threads of a team, and how they share the items of one phase.
 //!
 //! A phase is cut into chunks. The caller writes the [`Open`] phase, then sets `unclaimed` to the number of chunks;
-//! whoever lowers `unclaimed` owns one chunk and may read the open phase; whoever finishes chunks lowers `unfinished`.
+//! whoever lowers it from above zero owns one chunk and may read the open phase; whoever finishes chunks lowers `unfinished`.
 //! The caller works too, and returns when `unfinished` is zero. A worker that comes late, or never, holds up nobody: it
 //! is waited for only if it owns a chunk.
 //!
@@ -14,7 +14,7 @@
 
 use core::cell::UnsafeCell;
 use core::hint;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -31,17 +31,51 @@ const SPIN: Duration = Duration::from_micros(80);
 /// Bytes of a worker's stack: kernels keep their arrays there, and the environment must not make it smaller.
 const STACK: usize = 2 << 20;
 
-/// Chunks per thread and phase: small enough to even out, large enough to keep the counter cool.
-const CHUNKS_PER_THREAD: u32 = 8;
+
+/// How the items of a phase are cut: first a chunk for each thread that is half of its share, then the other half in pieces of
+/// a quarter. Every claim moves a cache line between cores, which takes as long as some items of a small phase; and cores that
+/// are not equally fast, or not there for a while, still even out.
+#[derive(Clone, Copy)]
+struct Cut {
+    items: u32,
+    /// Items of the first chunk of each thread.
+    large: u32,
+    /// Items of every other chunk.
+    small: u32,
+    chunks: u32,
+}
+
+impl Cut {
+    fn new(items: u32, threads: u32) -> Self {
+        let large = (items / (2 * threads)).max(1);
+        let small = items.div_ceil(4 * threads);
+        let first = threads.min(items / large);
+        let rest = items - first * large;
+        Self {
+            items,
+            large,
+            small,
+            chunks: first + rest.div_ceil(small),
+        }
+    }
+
+    /// The items of a chunk, of which so many are left behind it: the first one, and the one after the last.
+    fn chunk(&self, left: u32, threads: u32) -> (u32, u32) {
+        let at = self.chunks - 1 - left;
+        let (begin, size) = match at.checked_sub(threads) {
+            None => (at * self.large, self.large),
+            Some(at) => (threads * self.large + at * self.small, self.small),
+        };
+        (begin, self.items.min(begin + size))
+    }
+}
 
 /// The phase whose items are being claimed. The lifetime is erased: it is read only by owners of a chunk, and
 /// [`Crew::run`] does not return while a chunk is owned.
 #[derive(Clone, Copy)]
 struct Open {
     job: Job<'static>,
-    items: u32,
-    chunk: u32,
-    chunks: u32,
+    cut: Cut,
 }
 
 /// A place to sleep until a condition holds.
@@ -87,10 +121,23 @@ impl Bell {
     }
 }
 
-struct Shared {
+/// What one thread writes and others wait for, in cache lines of its own: two, since some processors fetch them in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// What a claim touches.
+#[derive(Default)]
+struct Phase {
+    /// Chunks that nobody owns; below zero once threads looked in vain.
+    unclaimed: AtomicI32,
     open: UnsafeCell<Option<Open>>,
-    unclaimed: AtomicU32,
-    unfinished: AtomicU32,
+}
+
+struct Shared {
+    phase: Apart<Phase>,
+    unfinished: Apart<AtomicU32>,
+    threads: u32,
     stop: AtomicBool,
     panicked: AtomicBool,
     /// Workers wait here for a phase.
@@ -106,12 +153,10 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Shared {
-    /// Claims a chunk; chunks count down.
+    /// Claims a chunk: how many are left behind it.
     fn claim(&self) -> Option<u32> {
-        self.unclaimed
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| n.checked_sub(1))
-            .ok()
-            .map(|n| n - 1)
+        let before = self.phase.0.unclaimed.fetch_sub(1, Ordering::Acquire);
+        u32::try_from(before).ok()?.checked_sub(1)
     }
 
     /// Runs kernels, and remembers a panic.
@@ -126,15 +171,14 @@ impl Shared {
         let mut finished = 0;
         while let Some(left) = self.claim() {
             // SAFETY: this thread owns a chunk until it lowers `unfinished`, so `open` is set and does not change.
-            if let Some(open) = unsafe { *self.open.get() } {
-                let begin = (open.chunks - 1 - left) * open.chunk;
-                let end = open.items.min(begin + open.chunk);
+            if let Some(open) = unsafe { *self.phase.0.open.get() } {
+                let (begin, end) = open.cut.chunk(left, self.threads);
                 // SAFETY: `Crew::run`'s caller keeps the contract, and each chunk is claimed once.
                 self.run(|| unsafe { open.job.run(begin, end) });
             }
             finished += 1;
         }
-        if finished > 0 && self.unfinished.fetch_sub(finished, Ordering::SeqCst) == finished {
+        if finished > 0 && self.unfinished.0.fetch_sub(finished, Ordering::SeqCst) == finished {
             self.done.ring();
         }
     }
@@ -143,7 +187,7 @@ impl Shared {
         loop {
             let stopped = || self.stop.load(Ordering::SeqCst);
             self.work
-                .wait(|| self.unclaimed.load(Ordering::SeqCst) > 0 || stopped());
+                .wait(|| self.phase.0.unclaimed.load(Ordering::SeqCst) > 0 || stopped());
             if stopped() {
                 return;
             }
@@ -169,9 +213,9 @@ impl Crew {
     pub(super) fn start(workers: usize, cores: &[usize]) -> (Self, Option<io::Error>) {
         let mut crew = Self {
             shared: Arc::new(Shared {
-                open: UnsafeCell::new(None),
-                unclaimed: AtomicU32::new(0),
-                unfinished: AtomicU32::new(0),
+                phase: Apart::default(),
+                unfinished: Apart::default(),
+                threads: workers as u32 + 1,
                 stop: AtomicBool::new(false),
                 panicked: AtomicBool::new(false),
                 work: Bell::default(),
@@ -213,16 +257,10 @@ impl Crew {
             // SAFETY: the caller keeps the contract. Nobody is woken for a single item, nor may take it elsewhere.
             self.shared.run(|| unsafe { job.run(0, 1) });
         } else if items > 1 {
-            let threads = self.workers.len() as u32 + 1;
-            let chunk = (items / (threads * CHUNKS_PER_THREAD)).max(1);
             // SAFETY: the erased lifetime is not used after `unfinished` is zero, which is awaited below.
             let job = unsafe { core::mem::transmute::<Job<'_>, Job<'static>>(*job) };
-            self.share(Open {
-                job,
-                items,
-                chunk,
-                chunks: items.div_ceil(chunk),
-            });
+            let cut = Cut::new(items, self.shared.threads);
+            self.share(Open { job, cut });
         }
         if self.shared.panicked.load(Ordering::Relaxed) {
             return Err(Error::Poisoned);
@@ -233,14 +271,15 @@ impl Crew {
     fn share(&mut self, open: Open) {
         let shared = &*self.shared;
         // SAFETY: no chunk is owned: the last phase was awaited, and `&mut self` excludes another caller.
-        unsafe { *shared.open.get() = Some(open) };
-        shared.unfinished.store(open.chunks, Ordering::Relaxed);
-        shared.unclaimed.store(open.chunks, Ordering::SeqCst);
+        unsafe { *shared.phase.0.open.get() = Some(open) };
+        shared.unfinished.0.store(open.cut.chunks, Ordering::Relaxed);
+        let chunks = open.cut.chunks as i32;
+        shared.phase.0.unclaimed.store(chunks, Ordering::SeqCst);
         shared.work.ring();
         shared.work();
         shared
             .done
-            .wait(|| shared.unfinished.load(Ordering::SeqCst) == 0);
+            .wait(|| shared.unfinished.0.load(Ordering::SeqCst) == 0);
     }
 }
 
@@ -252,5 +291,31 @@ impl Drop for Crew {
             // A worker catches the panics of kernels; there is nothing else to report.
             let _ = worker.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_all_items_once_and_few() {
+        for threads in 1..=9 {
+            for items in 2..=400 {
+                let cut = Cut::new(items, threads);
+                let chunks = (0..cut.chunks).rev().map(|left| cut.chunk(left, threads));
+                let end = chunks.fold(0, |end, (begin, next)| {
+                    assert!(begin == end && next > begin, "{items} on {threads}");
+                    next
+                });
+                assert_eq!(end, items);
+                assert!(cut.chunks <= 4 * threads, "{} of {items} on {threads}", cut.chunks);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_claim_touches_is_one_cache_line() {
+        assert!(size_of::<Phase>() <= 64);
     }
 }

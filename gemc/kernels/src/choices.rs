@@ -126,8 +126,15 @@ pub enum Score {
 pub enum DotStrategy {
     /// Four products of u8 and i8 into 32 bits: VNNI, portable code.
     Bytes4,
-    /// Four products of i8 and i8 into 32 bits: Arm, with the dot product and without.
+    /// Four products of i8 and i8 into 32 bits: Arm with the dot product.
     SignedBytes4,
+    /// Products of i8 and i8 added in lanes of 16 bits, as many as fit: Arm without the dot product.
+    Lanes16,
     /// Two products into 16 bits, then words into 32: AVX2's `maddubs` chains.
     Pairs,
+}
+
+impl DotStrategy {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Bytes4, Self::SignedBytes4, Self::Lanes16, Self::Pairs];
 }

@@ -96,7 +96,7 @@ pub fn make(
     let visits = UnitMap::of(units, |unit| visits(unit, &stats));
     let judged = texts.search(settings.effort);
     // What is left out costs the same in every plan: formats are chosen beside what is left.
-    let judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
+    let mut judge = Judge::new(&reference, &judged, Activations::F32, KEPT_BYTES, progress)?;
     let reading = Reading::measure(&reference, units, &stats, &judge)?;
     let evidence = Evidence {
         stats: &stats,
@@ -110,6 +110,8 @@ pub fn make(
     drop(stats);
     let probes = settings.effort.probes();
     let slopes = sensitivity::measure(&reference, units, &ladder, &judge, probes, progress)?;
+    // What is judged from here on are whole plans.
+    judge.forget_wires();
     let mut predictor = Predictor::new(units, &ladder, &slopes, &fixed);
     // What was probed is not needed again; what is chosen is, and may be more than memory has room for.
     ladder.journal().flush();

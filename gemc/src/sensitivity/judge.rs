@@ -214,6 +214,14 @@ impl Judge {
         Ok(judge)
     }
 
+    /// Frees the wires: from now on candidates are judged from the first node on. With many layers they are most of what is
+    /// kept.
+    pub fn forget_wires(&mut self) {
+        for text in &mut self.texts {
+            text.wires = Wires::default();
+        }
+    }
+
     /// Outputs that are judged.
     #[must_use]
     pub const fn tokens(&self) -> usize {

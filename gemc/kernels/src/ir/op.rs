@@ -162,6 +162,8 @@ pub enum Op {
     Low(ValueId),
     /// The upper half, likewise.
     High(ValueId),
+    /// The vector of a lower and an upper half.
+    Join(ValueId, ValueId),
     /// Sum of the lanes by halves (i += i+8, i+4, i+2, i+1): F32x16 -> F32, I32x16 -> I32.
     ReduceAdd(ValueId),
     /// `Max` of the lanes by halves, the lower lane first operand: F32x16 -> F32.
@@ -169,6 +171,8 @@ pub enum Op {
 
     /// `table[index & 15]` per byte: I8x16 table, I8x64 indices in 0..16.
     Lookup(ValueId, ValueId),
+    /// As [`Op::Lookup`] of two tables, one behind the other: I8x16, I8x16, I8x64 indices in 0..32.
+    Lookup32(ValueId, ValueId, ValueId),
     /// `acc + sum of 4 products`, u8 times i8: I32x16, I8x64 (unsigned), I8x64 (signed); this and the products below of
     /// halves, too.
     Dot4U(ValueId, ValueId, ValueId),
@@ -183,6 +187,15 @@ pub enum Op {
     Dot2S(ValueId, ValueId),
     /// Sums of 2 products of words: I16x32, I16x32 -> I32x16.
     DotWords(ValueId, ValueId),
+    /// Products of signed bytes, each in a lane of its own, by bytes `4 n ..` of the second operand over and over: I8x32,
+    /// I8x16 -> I16x32, n in 0..4.
+    MulSBy(ValueId, ValueId, u32),
+    /// As [`Op::MulSBy`], added to an I16x32; the verifier proves that sums do not wrap.
+    MacSBy(ValueId, ValueId, ValueId, u32),
+    /// `acc + sums of 2 neighbouring words`: I32x16, I16x32.
+    AddPairs(ValueId, ValueId),
+    /// Sums of 2 neighbours, wrapping: I32x16 -> I32x8.
+    FoldPairs(ValueId),
 
     /// Reads at element `index` of a region.
     Load {

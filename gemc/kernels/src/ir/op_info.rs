@@ -69,6 +69,18 @@ impl Ty {
         }
     }
 
+    /// What [`Op::Join`] of two gives.
+    #[must_use]
+    pub const fn whole(self) -> Option<Self> {
+        match self {
+            Self::I8x32 => Some(Self::I8x64),
+            Self::I16x16 => Some(Self::I16x32),
+            Self::I32x8 => Some(Self::I32x16),
+            Self::F32x8 => Some(Self::F32x16),
+            _ => None,
+        }
+    }
+
     /// Whether the lanes are bytes.
     #[must_use]
     pub const fn is_bytes(self) -> bool {
@@ -188,6 +200,7 @@ macro_rules! each_operand {
             | Op::FloatToHalf(a)
             | Op::Low(a)
             | Op::High(a)
+            | Op::FoldPairs(a)
             | Op::ReduceAdd(a)
             | Op::ReduceMax(a) => $f(a),
             Op::Add(a, b)
@@ -205,15 +218,20 @@ macro_rules! each_operand {
             | Op::Lookup(a, b)
             | Op::Dot2U(a, b)
             | Op::Dot2S(a, b)
-            | Op::DotWords(a, b) => {
+            | Op::DotWords(a, b)
+            | Op::MulSBy(a, b, _)
+            | Op::AddPairs(a, b)
+            | Op::Join(a, b) => {
                 $f(a);
                 $f(b);
             }
             Op::Fma(a, b, c)
             | Op::Select(a, b, c)
+            | Op::Lookup32(a, b, c)
             | Op::Dot4U(a, b, c)
             | Op::Dot4S(a, b, c)
-            | Op::Dot4SBy(a, b, c, _) => {
+            | Op::Dot4SBy(a, b, c, _)
+            | Op::MacSBy(a, b, c, _) => {
                 $f(a);
                 $f(b);
                 $f(c);
@@ -279,15 +297,21 @@ impl Op {
             Self::FloatToHalf(_) => "float_to_half",
             Self::Low(_) => "low",
             Self::High(_) => "high",
+            Self::Join(..) => "join",
             Self::ReduceAdd(_) => "reduce_add",
             Self::ReduceMax(_) => "reduce_max",
             Self::Lookup(..) => "lookup",
+            Self::Lookup32(..) => "lookup32",
             Self::Dot4U(..) => "dot4_u",
             Self::Dot4S(..) => "dot4_s",
             Self::Dot4SBy(..) => "dot4_s_by",
             Self::Dot2U(..) => "dot2_u",
             Self::Dot2S(..) => "dot2_s",
             Self::DotWords(..) => "dot_words",
+            Self::MulSBy(..) => "mul_s_by",
+            Self::MacSBy(..) => "mac_s_by",
+            Self::AddPairs(..) => "add_pairs",
+            Self::FoldPairs(_) => "fold_pairs",
             Self::Load { .. } => "load",
             Self::Call(..) => "call",
         }

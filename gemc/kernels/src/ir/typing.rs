@@ -279,6 +279,12 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
             })?;
             Ok(whole.half().unwrap_or(whole))
         }
+        Op::Join(a, b) => {
+            let half = t.same(*a, *b, "i8x32, i16x16, i32x8 or f32x8", |ty| {
+                ty.whole().is_some()
+            })?;
+            Ok(half.whole().unwrap_or(half))
+        }
         Op::ReduceAdd(a) => t.map(
             *a,
             "f32x16 or i32x16",
@@ -287,6 +293,10 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
         Op::ReduceMax(a) => t.map(*a, "f32x16", &[(Ty::F32x16, Ty::F32)]),
         Op::Lookup(table, index) => {
             t.one(*table, "i8x16", |ty| ty == Ty::I8x16)?;
+            t.one(*index, "i8x64", |ty| ty == Ty::I8x64)
+        }
+        Op::Lookup32(low, high, index) => {
+            t.same(*low, *high, "i8x16", |ty| ty == Ty::I8x16)?;
             t.one(*index, "i8x64", |ty| ty == Ty::I8x64)
         }
         Op::Dot4U(acc, a, b) | Op::Dot4S(acc, a, b) => {
@@ -316,6 +326,19 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
                 _ => Ty::I32x16,
             })
         }
+        Op::MulSBy(a, b, n) => {
+            t.by_element(*a, *b, *n)?;
+            Ok(Ty::I16x32)
+        }
+        Op::MacSBy(acc, a, b, n) => {
+            t.by_element(*a, *b, *n)?;
+            t.one(*acc, "i16x32", |ty| ty == Ty::I16x32)
+        }
+        Op::AddPairs(acc, a) => {
+            t.one(*a, "i16x32", |ty| ty == Ty::I16x32)?;
+            t.one(*acc, "i32x16", |ty| ty == Ty::I32x16)
+        }
+        Op::FoldPairs(a) => t.map(*a, "i32x16", &[(Ty::I32x16, Ty::I32x8)]),
         Op::Load {
             region,
             slot,

@@ -19,6 +19,8 @@ pub enum Form {
     Unsigned,
     /// -128..=127.
     Signed,
+    /// The same, and values of tables around zero, so that as many products as possible fit a word of 16 bits.
+    Centred,
 }
 
 /// What unpacked bytes are larger by than values, shifts not counted.
@@ -29,15 +31,34 @@ pub fn offset(spec: &CodecSpec, form: Form) -> i32 {
         (Some(table), Form::Unsigned) => -i32::from(table[0]),
         (None, Form::Unsigned) if signed_codes => 128,
         (Some(_), Form::Signed) => 0,
+        (Some(table), Form::Centred) => -centre(table),
         // Codes are unsigned and small: bytes of either form.
         (None, _) => i32::from(spec.codes.0) - spec.values.0,
     }
+}
+
+/// The middle of what a table holds, rounded down.
+fn centre(table: &[i8]) -> i32 {
+    let values = || table.iter().map(|&value| i32::from(value));
+    let (least, most) = (values().min(), values().max());
+    (least.unwrap_or(0) + most.unwrap_or(0) + 1).div_euclid(2)
 }
 
 /// The largest unsigned byte that comes out.
 #[must_use]
 pub fn largest(spec: &CodecSpec) -> i32 {
     spec.values.1 - spec.shift + offset(spec, Form::Unsigned)
+}
+
+/// How many products of bytes of [`Form::Centred`] and activation codes fit a word of 16 bits: a power of two, at most one
+/// of each group.
+#[must_use]
+pub fn products_in_16_bits(spec: &CodecSpec) -> usize {
+    let offset = offset(spec, Form::Centred);
+    let ends = [spec.values.0, spec.values.1 - spec.shift].map(|value| value + offset);
+    let most = ends.map(i32::abs).into_iter().max().unwrap_or(1);
+    let fit = i32::from(i16::MAX) / (127 * most.max(1));
+    (1 << fit.max(1).ilog2()).min(GROUPS)
 }
 
 /// `2^(byte - bias)` of 16 scale bytes, 0 of byte 0.
@@ -139,11 +160,20 @@ impl<'k> Block<'_, 'k> {
                 }
                 ([_, top], Some(table)) => {
                     debug_assert_eq!(top.cell, 1, "group g's top bit is bit g");
-                    let masks = k.i8_lanes(table16(|i| -((i & 1) as i8))).named("masks");
                     let tops = self.load(k.lit(top.chunk)).named("tops");
-                    let top = masks.lookup(cell(tops, group as u32, 4).named("top"));
-                    let index = cell(whole, bit, 4).named("index");
-                    halves(k, table, offset(self.spec, form), index, top)
+                    let (offset, group) = (offset(self.spec, form), group as u32);
+                    match form {
+                        Form::Unsigned => {
+                            let masks = k.i8_lanes(table16(|i| -((i & 1) as i8))).named("masks");
+                            let top = masks.lookup(cell(tops, group, 4).named("top"));
+                            let index = cell(whole, bit, 4).named("index");
+                            halves(k, table, offset, index, top)
+                        }
+                        // Arm looks up in two registers at once.
+                        Form::Signed | Form::Centred => {
+                            of_32(k, table, offset, cell(whole, bit, 4), (tops, group))
+                        }
+                    }
                 }
                 _ => unreachable!("a codec has one plane, or two and a table"),
             };
@@ -294,6 +324,26 @@ pub fn halves<'k>(
     lower ^ (change & mask)
 }
 
+/// Values plus `offset` from a table of 32, by four bits and a fifth, which is that of a number in every byte.
+fn of_32<'k>(
+    k: &'k KernelBuilder,
+    table: &[i8],
+    offset: i32,
+    low: Val<'k>,
+    (tops, bit): (Val<'k>, u32),
+) -> Val<'k> {
+    let moved = match bit {
+        // What comes from other bytes is masked.
+        0..4 => (tops.bits(Ty::I32x16) << (4 - bit)).bits(Ty::I8x64),
+        4 => tops,
+        _ => tops.shr_u(bit - 4),
+    };
+    let index = (low | (moved & 16u8)).named("index");
+    let half = |from: usize| k.i8_lanes(table16(|i| value(table, from + i, offset)));
+    let (lower, upper) = (half(0).named("lower"), half(16).named("upper"));
+    lower.lookup32(upper, index)
+}
+
 /// 16 bytes by index.
 pub fn table16(f: impl Fn(usize) -> i8) -> [i8; 16] {
     std::array::from_fn(f)
@@ -330,7 +380,7 @@ mod tests {
         for codec in Codec::ALL {
             let spec = codec.spec();
             for code in spec.codes.0..=spec.codes.1 {
-                for form in [Form::Unsigned, Form::Signed] {
+                for form in [Form::Unsigned, Form::Signed, Form::Centred] {
                     let offset = offset(&spec, form);
                     let byte = match spec.table {
                         Some(table) => value(table, code as usize, offset),
@@ -339,7 +389,7 @@ mod tests {
                     };
                     let byte = match form {
                         Form::Unsigned => i32::from(byte as u8),
-                        Form::Signed => i32::from(byte),
+                        Form::Signed | Form::Centred => i32::from(byte),
                     };
                     assert_eq!(byte - offset, codec.value(code, 0), "{codec:?} {form:?}");
                 }

@@ -30,6 +30,7 @@ pub(super) const fn is_wide(x: &QuantisedRegions) -> bool {
 pub(super) fn form(dot: DotStrategy, spec: &CodecSpec) -> Form {
     match dot {
         DotStrategy::SignedBytes4 => Form::Signed,
+        DotStrategy::Lanes16 => Form::Centred,
         DotStrategy::Pairs if spec.codes.0 < 0 => Form::Signed,
         DotStrategy::Pairs | DotStrategy::Bytes4 => Form::Unsigned,
     }
@@ -294,6 +295,8 @@ enum Offset<'k> {
     PerRow(Val<'k>),
     /// As [`Offset::PerRow`], as words of 16 bits of which every other one is 0.
     PerRowInWords(Val<'k>),
+    /// As [`Offset::PerRow`], as floats, to be added to sums that are floats already.
+    PerRowInFloats(Val<'k>),
 }
 
 impl<'k> BlockScale<'k> {
@@ -331,7 +334,9 @@ impl<'k> BlockScale<'k> {
                     let words = (shift & 0xffff).bits(Ty::I16x32);
                     Offset::PerRowInWords(words.named("shift_words"))
                 }
-                DotStrategy::Bytes4 | DotStrategy::SignedBytes4 => Offset::PerRow(shift),
+                DotStrategy::Bytes4 | DotStrategy::SignedBytes4 | DotStrategy::Lanes16 => {
+                    Offset::PerRow(shift)
+                }
             },
         }
     }
@@ -344,7 +349,40 @@ impl<'k> BlockScale<'k> {
                 Offset::Fixed(offset) => Offset::Fixed(offset),
                 Offset::PerRow(factor) => Offset::PerRow(cut(factor)),
                 Offset::PerRowInWords(words) => Offset::PerRowInWords(cut(words)),
+                Offset::PerRowInFloats(floats) => Offset::PerRowInFloats(cut(floats)),
             },
+        }
+    }
+
+    /// The same with factors as floats, for sums of one block that become floats.
+    pub fn float_factors(self) -> Self {
+        Self {
+            factor: self.factor.to_float().named("float_factor"),
+            ..self
+        }
+    }
+
+    /// The same with offsets as floats, where they are vectors: many rows add them by a fused multiplication, which costs Arm
+    /// less than one of integers. All of these integers are below 2^24, so bits are the same.
+    pub fn float_offsets(self, dot: DotStrategy) -> Self {
+        let by_element = matches!(dot, DotStrategy::SignedBytes4 | DotStrategy::Lanes16);
+        let offset = match self.offset {
+            Offset::PerRow(shift) if by_element => {
+                Offset::PerRowInFloats(shift.to_float().named("float_shift"))
+            }
+            offset => offset,
+        };
+        Self { offset, ..self }
+    }
+
+    /// A block's sum as floats, with what [`BlockScale::correction`] has not added to it.
+    pub fn to_float(&self, sum: Val<'k>, activations: impl FnOnce() -> Val<'k>) -> Val<'k> {
+        match self.offset {
+            Offset::PerRowInFloats(shift) => {
+                let activations = in_lanes(activations().to_float(), shift);
+                shift.mul_add(activations, sum.to_float())
+            }
+            _ => sum.to_float(),
         }
     }
 
@@ -355,13 +393,14 @@ impl<'k> BlockScale<'k> {
             Offset::Fixed(offset) => sums + (activations() * -offset).splat(),
             Offset::PerRow(factor) => sums + factor * activations().splat(),
             Offset::PerRowInWords(words) => sums + words.dot_words(in_words(activations())),
+            Offset::PerRowInFloats(_) => unreachable!("sums are integers here"),
         }
     }
 
     /// What sums with the offset taken off begin with, where there is one, through the block's sum of activation codes.
     pub fn correction(&self, activations: impl FnOnce() -> Val<'k>) -> Option<Val<'k>> {
         match self.offset {
-            Offset::Fixed(0) => None,
+            Offset::Fixed(0) | Offset::PerRowInFloats(_) => None,
             Offset::Fixed(offset) => Some(in_lanes(activations() * -offset, self.factor)),
             Offset::PerRow(factor) => Some(factor * in_lanes(activations(), factor)),
             Offset::PerRowInWords(words) => {
@@ -389,9 +428,11 @@ impl Product4 {
     pub fn of(dot: DotStrategy, spec: &CodecSpec) -> Self {
         match (dot, form(dot, spec)) {
             (DotStrategy::Bytes4, _) => Self::Words(|sum, w, x| sum.dot4_u(w, x)),
-            (DotStrategy::SignedBytes4, _) => Self::Words(|sum, w, x| sum.dot4_s(w, x)),
+            (DotStrategy::SignedBytes4 | DotStrategy::Lanes16, _) => {
+                Self::Words(|sum, w, x| sum.dot4_s(w, x))
+            }
             (DotStrategy::Pairs, Form::Unsigned) => Self::Pairs(|w, x| w.dot2_u(x)),
-            (DotStrategy::Pairs, Form::Signed) => Self::Pairs(|w, x| w.dot2_s(x)),
+            (DotStrategy::Pairs, Form::Signed | Form::Centred) => Self::Pairs(|w, x| w.dot2_s(x)),
         }
     }
 }

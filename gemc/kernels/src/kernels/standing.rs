@@ -5,13 +5,14 @@
 //! of rows makes registers spill, and sums are those of [`super::dot`], added in the same order. A row alone takes weights as
 //! they are unpacked.
 
+mod lanes;
 mod rows;
 
 use std::cell::Cell;
 
 use gemc_format::{BLOCK, BlockSums, CodecSpec, GROUPS};
 
-use super::codes::Block;
+use super::codes::{self, Block};
 use super::dot::{BlockScale, Outputs, Product4, SumsOf, TILE, chain, form, in_lanes, is_wide};
 use super::planes::PlaneRegions;
 use super::quantise::QuantisedRegions;
@@ -74,7 +75,7 @@ impl<'k> Passing<'k> {
 /// Whether the inner products of a row alone are written here: multiplication by an element of a vector, whose number is a
 /// literal.
 pub const fn takes_rows_alone(dot: DotStrategy, x: &QuantisedRegions<'_>) -> bool {
-    matches!(dot, DotStrategy::SignedBytes4) && x.format.terms() == 1
+    matches!(dot, DotStrategy::SignedBytes4 | DotStrategy::Lanes16) && x.format.terms() == 1
 }
 
 impl<'k> PlaneRegions<'k> {
@@ -183,13 +184,18 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
             let at = (first + block).named("at");
             let mut scale = BlockScale::load(self.k, self.planes, self.dot, at);
             if self.spec.sums == BlockSums::Integers {
-                scale.factor = scale.factor.to_float().named("float_factor");
+                scale = scale.float_factors();
+                if R::MANY {
+                    scale = scale.float_offsets(self.dot);
+                }
             }
             self.pieces(at, block, &scale, |side, scale, row, sum| {
                 // Both factors are exact floats, and so is the product in integers before it is rounded: the same bits.
-                let scaled = sum.to_float() * scale.factor;
+                let place = row.input * self.count + block;
+                let sum = scale.to_float(sum, || self.x.sums.get(place).named("x_sum"));
+                let scaled = sum * scale.factor;
                 let x_scale = match per_scale {
-                    1 => row.input * self.count + block,
+                    1 => place,
                     _ => self.group_scale(row.input) + block / per_scale,
                 };
                 self.accumulate(side, row.index, x_scale, scaled);
@@ -282,18 +288,25 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
         at: Val<'k>,
     ) -> Val<'k> {
         let zero = || side.cut(self.k.splat(0));
+        // Arm multiplies by an element of a vector.
+        let elements = || {
+            [0, 16].map(|from| {
+                let x = self.x.codes.load_in(Ty::I8x16, at + from, -127..=127);
+                x.named("x")
+            })
+        };
         let x = |group: usize| {
             let word = self.x.codes.load_in(Ty::I32, at + group * 4, -127..=127);
             side.cut(word.named("x").splat().bits(Ty::I8x64))
         };
         match Product4::of(self.dot, &self.spec) {
-            // Arm multiplies by an element of a vector.
+            _ if self.dot == DotStrategy::Lanes16 => {
+                let chain = codes::products_in_16_bits(&self.spec);
+                let sums = lanes::sums(self.k, side, chain, weights, elements());
+                start.into_iter().fold(sums, |sums, start| sums + start)
+            }
             Product4::Words(_) if self.dot == DotStrategy::SignedBytes4 => {
-                let load = |half: usize| {
-                    let at = at + half * 16;
-                    self.x.codes.load_in(Ty::I8x16, at, -127..=127).named("x")
-                };
-                let x = [load(0), load(1)];
+                let x = elements();
                 let step = |sum: Val<'k>, (group, weights): (usize, Val<'k>)| {
                     sum.dot4_s_by(weights, x[group / 4], group % 4)
                 };

@@ -12,45 +12,45 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::neon as s;
 pub(super) static COPIES: &[Copy] = &[
-    copy(5752054834128473945u64, run_pass_b8),
-    copy(1323390400806367463u64, run_alone_b8),
-    copy(15426866269050150960u64, run_pass_n4),
-    copy(6965028196067532077u64, run_alone_n4),
-    copy(10935920699157780477u64, run_pass_l4),
-    copy(1785922220889100165u64, run_alone_l4),
-    copy(15283272613297316388u64, run_pass_l6),
-    copy(18398552232615803394u64, run_alone_l6),
-    copy(122061281601310861u64, run_pass_n5),
-    copy(120179233091488341u64, run_alone_n5),
-    copy(16205686443399446423u64, run_pass_n3),
-    copy(1390346135358283102u64, run_alone_n3),
-    copy(6834097398633601357u64, run_pass_n2),
-    copy(13352140796210050853u64, run_alone_n2),
-    copy(674422079437469765u64, run_pass_mx4),
-    copy(13375863132712234668u64, run_alone_mx4),
-    copy(1389941547626227153u64, run_pass_b8_by256),
-    copy(406290094733606979u64, run_alone_b8_by256),
-    copy(10032668601086501268u64, run_pass_n4_by256),
-    copy(2723141564999726887u64, run_alone_n4_by256),
-    copy(10501540001990603992u64, run_pass_l4_by256),
-    copy(4358950186797478424u64, run_alone_l4_by256),
-    copy(6977180250419202377u64, run_pass_l6_by256),
-    copy(6810872645740017401u64, run_alone_l6_by256),
-    copy(14612244387817511648u64, run_pass_n5_by256),
-    copy(13767592392667264501u64, run_alone_n5_by256),
-    copy(3834601789738936805u64, run_pass_n3_by256),
-    copy(4301798316686418524u64, run_alone_n3_by256),
-    copy(15545977167898605389u64, run_pass_n2_by256),
-    copy(7642934868472134930u64, run_alone_n2_by256),
-    copy(2429525208247550922u64, run_pass_mx4_by256),
-    copy(8635189013583942127u64, run_alone_mx4_by256),
+    copy(17077366507018429159u64, run_pass_b8),
+    copy(3143909364959829326u64, run_alone_b8),
+    copy(11354623353733193868u64, run_pass_n4),
+    copy(11927589343542870790u64, run_alone_n4),
+    copy(8109496555247029152u64, run_pass_l4),
+    copy(11504281019002911838u64, run_alone_l4),
+    copy(14831292871044287621u64, run_pass_l6),
+    copy(11309101951926882656u64, run_alone_l6),
+    copy(9770202088152511956u64, run_pass_n5),
+    copy(15084784755198739111u64, run_alone_n5),
+    copy(13744877777968896851u64, run_pass_n3),
+    copy(4965996039991941479u64, run_alone_n3),
+    copy(13835878435707815370u64, run_pass_n2),
+    copy(17204577737118072082u64, run_alone_n2),
+    copy(976076476693306828u64, run_pass_mx4),
+    copy(7249393185469570148u64, run_alone_mx4),
+    copy(14415658784047406854u64, run_pass_b8_by256),
+    copy(18145002092201287977u64, run_alone_b8_by256),
+    copy(9667867873280714876u64, run_pass_n4_by256),
+    copy(2917477371454369452u64, run_alone_n4_by256),
+    copy(8824011151271257422u64, run_pass_l4_by256),
+    copy(15630655076663288330u64, run_alone_l4_by256),
+    copy(5919503537476473461u64, run_pass_l6_by256),
+    copy(3322790550869025348u64, run_alone_l6_by256),
+    copy(15751210622726731686u64, run_pass_n5_by256),
+    copy(1253197419526174405u64, run_alone_n5_by256),
+    copy(14490995929876017545u64, run_pass_n3_by256),
+    copy(1266013939790533360u64, run_alone_n3_by256),
+    copy(10144155946296215340u64, run_pass_n2_by256),
+    copy(5564376451499865128u64, run_alone_n2_by256),
+    copy(5161385164697223050u64, run_pass_mx4_by256),
+    copy(10775975067175674146u64, run_alone_mx4_by256),
     copy(17628823695831382037u64, run_dot_b8::<2>),
-    copy(3494287768873760838u64, run_dot_n4::<2>),
+    copy(12506382417990544240u64, run_dot_n4::<2>),
     copy(5398705947621842066u64, run_dot_l4::<2>),
     copy(16705159869525273012u64, run_dot_l6::<2>),
-    copy(10302198248303768207u64, run_dot_n5::<2>),
-    copy(1525444852095081803u64, run_dot_n3::<2>),
-    copy(9378394704490548195u64, run_dot_n2::<2>),
+    copy(17914140951837330u64, run_dot_n5::<2>),
+    copy(11599872275975364506u64, run_dot_n3::<2>),
+    copy(10144608186909187275u64, run_dot_n2::<2>),
     copy(10077252351031840136u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
@@ -145,8 +145,8 @@ unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
@@ -256,8 +256,8 @@ unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
@@ -293,8 +293,8 @@ unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
@@ -330,8 +330,8 @@ unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
@@ -1163,28 +1163,28 @@ unsafe fn pass_b8(
             let scale = s::widen_u_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let half = s::low_i8x64(bytes);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let half_2 = s::low_i8x64(bytes_2);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let half_3 = s::low_i8x64(bytes_3);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let half_4 = s::low_i8x64(bytes_4);
             let sum_4 = codes_at + 256;
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum_4));
             let half_5 = s::low_i8x64(bytes_5);
             let sum_5 = codes_at + 320;
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_5));
             let half_6 = s::low_i8x64(bytes_6);
             let sum_6 = codes_at + 384;
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_6));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_6));
             let half_7 = s::low_i8x64(bytes_7);
             let sum_7 = codes_at + 448;
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_7));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_7));
             let half_8 = s::low_i8x64(bytes_8);
             let half_9 = s::low_f32x16(float_factor);
             for row in 0..size {
@@ -1193,38 +1193,42 @@ unsafe fn pass_b8(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_10 = s::low_i32x16(s::splat_i32(0));
-                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
-                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
-                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
-                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
-                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
-                let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_2, x);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_3);
+                let lanes_4 = s::mul_s_by_i8x32::<2>(half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<3>(lanes_4, half_4, x);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_5);
+                let lanes_6 = s::mul_s_by_i8x32::<0>(half_5, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x_2);
+                let pairs_3 = s::add_pairs_i32x16(pairs_2, lanes_7);
+                let lanes_8 = s::mul_s_by_i8x32::<2>(half_7, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_9);
+                let sum_8 = s::fold_pairs_i32x16(pairs_4);
                 let float = s::to_float_i32x8(sum_8);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_2 = row * 16;
                 let sum_9 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_9));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_10, sum_9));
             }
-            let bytes_9 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
             let half_10 = s::high_i8x64(bytes_9);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum));
             let half_11 = s::high_i8x64(bytes_10);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_2));
             let half_12 = s::high_i8x64(bytes_11);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_3));
             let half_13 = s::high_i8x64(bytes_12);
-            let bytes_13 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_13 = s::stream_i8x64(codes.at::<64>(sum_4));
             let half_14 = s::high_i8x64(bytes_13);
-            let bytes_14 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_14 = s::stream_i8x64(codes.at::<64>(sum_5));
             let half_15 = s::high_i8x64(bytes_14);
-            let bytes_15 = s::load_i8x64(codes.at::<64>(sum_6));
+            let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_6));
             let half_16 = s::high_i8x64(bytes_15);
-            let bytes_16 = s::load_i8x64(codes.at::<64>(sum_7));
+            let bytes_16 = s::stream_i8x64(codes.at::<64>(sum_7));
             let half_17 = s::high_i8x64(bytes_16);
             let half_18 = s::high_f32x16(float_factor);
             for row in 0..size {
@@ -1233,22 +1237,26 @@ unsafe fn pass_b8(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_19 = s::high_i32x16(s::splat_i32(0));
-                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
-                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
-                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
-                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
-                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
-                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
-                let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_11, x);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_3);
+                let lanes_4 = s::mul_s_by_i8x32::<2>(half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<3>(lanes_4, half_13, x);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_5);
+                let lanes_6 = s::mul_s_by_i8x32::<0>(half_14, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_15, x_2);
+                let pairs_3 = s::add_pairs_i32x16(pairs_2, lanes_7);
+                let lanes_8 = s::mul_s_by_i8x32::<2>(half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_9);
+                let sum_8 = s::fold_pairs_i32x16(pairs_4);
                 let float = s::to_float_i32x8(sum_8);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
                 let sum_9 = row * 16 + 8;
                 let sum_10 = s::load_f32x8(sums.at::<32>(sum_9));
-                s::store_f32x8(sums.at_mut::<32>(sum_9), s::fma_f32x8(product, half_20, sum_10));
+                s::store_f32x8(sums.at_mut::<32>(sum_9), s::fma_f32x8(product, half_19, sum_10));
             }
         }
     }
@@ -1278,22 +1286,58 @@ unsafe fn alone_b8(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), bytes, x);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
-            let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
-            let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
-            let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
-            let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
+            let lanes = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let half = s::low_i8x64(bytes);
+            let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(bytes);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let half_3 = s::low_i8x64(bytes_2);
+            let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
+            let pairs = s::add_pairs_i32x16(lanes, lanes_4);
+            let half_4 = s::high_i8x64(bytes_2);
+            let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
+            let pairs_2 = s::add_pairs_i32x16(lanes, lanes_5);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let half_5 = s::low_i8x64(bytes_3);
+            let lanes_6 = s::mul_s_by_i8x32::<2>(half_5, x);
+            let half_6 = s::high_i8x64(bytes_3);
+            let lanes_7 = s::mul_s_by_i8x32::<2>(half_6, x);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let half_7 = s::low_i8x64(bytes_4);
+            let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_6, half_7, x);
+            let pairs_3 = s::add_pairs_i32x16(pairs, lanes_8);
+            let half_8 = s::high_i8x64(bytes_4);
+            let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_7, half_8, x);
+            let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_9);
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let half_9 = s::low_i8x64(bytes_5);
+            let lanes_10 = s::mul_s_by_i8x32::<0>(half_9, x_2);
+            let half_10 = s::high_i8x64(bytes_5);
+            let lanes_11 = s::mul_s_by_i8x32::<0>(half_10, x_2);
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+            let half_11 = s::low_i8x64(bytes_6);
+            let lanes_12 = s::mac_s_by_i8x32::<1>(lanes_10, half_11, x_2);
+            let pairs_5 = s::add_pairs_i32x16(pairs_3, lanes_12);
+            let half_12 = s::high_i8x64(bytes_6);
+            let lanes_13 = s::mac_s_by_i8x32::<1>(lanes_11, half_12, x_2);
+            let pairs_6 = s::add_pairs_i32x16(pairs_4, lanes_13);
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+            let half_13 = s::low_i8x64(bytes_7);
+            let lanes_14 = s::mul_s_by_i8x32::<2>(half_13, x_2);
+            let half_14 = s::high_i8x64(bytes_7);
+            let lanes_15 = s::mul_s_by_i8x32::<2>(half_14, x_2);
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+            let half_15 = s::low_i8x64(bytes_8);
+            let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
+            let pairs_7 = s::add_pairs_i32x16(pairs_5, lanes_16);
+            let half_16 = s::high_i8x64(bytes_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_16, x_2);
+            let pairs_8 = s::add_pairs_i32x16(pairs_6, lanes_17);
+            let sums_2 = s::fold_pairs_i32x16(pairs_7);
+            let sums_3 = s::fold_pairs_i32x16(pairs_8);
+            let sum = s::join_i32x8(sums_2, sums_3);
             let float = s::to_float_i32x16(sum);
             let product = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -1310,8 +1354,8 @@ unsafe fn pass_n4(
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -1331,30 +1375,31 @@ unsafe fn pass_n4(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shift = s::sub_i32x16(product, s::splat_i32(3));
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([
-                -63,
-                -52,
-                -42,
-                -33,
-                -25,
-                -18,
-                -11,
-                -5,
-                1,
-                7,
-                13,
-                19,
-                27,
-                35,
-                45,
-                57,
+                -60,
+                -49,
+                -39,
+                -30,
+                -22,
+                -15,
+                -8,
+                -2,
+                4,
+                10,
+                16,
+                22,
+                30,
+                38,
+                48,
+                60,
             ]);
             let weights = s::lookup_i8x64(values, index);
             let half = s::low_i8x64(weights);
@@ -1362,7 +1407,7 @@ unsafe fn pass_n4(
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
@@ -1370,7 +1415,7 @@ unsafe fn pass_n4(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
@@ -1378,7 +1423,7 @@ unsafe fn pass_n4(
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -1386,54 +1431,57 @@ unsafe fn pass_n4(
             let weights_8 = s::lookup_i8x64(values, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_i32x16(shift);
+            let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_10, half_11);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_4, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_6);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_5, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_6, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                let sum_4 = s::fold_pairs_i32x16(pairs_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_4);
-                let product_3 = s::mul_f32x8(float, half_9);
+                let sum_5 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_5, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_4 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_5));
+                let product_3 = row * 16;
+                let sum_6 = s::load_f32x8(sums.at::<32>(product_3));
+                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_12, sum_6));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_11 = s::high_i8x64(weights_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
             let index_11 = s::and_i8x64(bytes_6, bits_2);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_13 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_13 = s::and_i8x64(bytes_7, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_15 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_16 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_15 = s::and_i8x64(bytes_8, bits_2);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_17 = s::high_i8x64(weights_15);
@@ -1441,31 +1489,34 @@ unsafe fn pass_n4(
             let weights_16 = s::lookup_i8x64(values, index_16);
             let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_i32x16(shift);
+            let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_20, half_21);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_14, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_6);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_15, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                let sum_4 = s::fold_pairs_i32x16(pairs_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_4);
-                let product_3 = s::mul_f32x8(float, half_19);
+                let sum_5 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_5, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product_3, half_22, sum_6));
+                let sum_6 = row * 16 + 8;
+                let sum_7 = s::load_f32x8(sums.at::<32>(sum_6));
+                s::store_f32x8(sums.at_mut::<32>(sum_6), s::fma_f32x8(product_2, half_22, sum_7));
             }
         }
     }
@@ -1493,7 +1544,7 @@ unsafe fn alone_n4(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shift = s::sub_i32x16(product, s::splat_i32(3));
             let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
@@ -1503,53 +1554,86 @@ unsafe fn alone_n4(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let lanes_2 = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([
-                -63,
-                -52,
-                -42,
-                -33,
-                -25,
-                -18,
-                -11,
-                -5,
-                1,
-                7,
-                13,
-                19,
-                27,
-                35,
-                45,
-                57,
+                -60,
+                -49,
+                -39,
+                -30,
+                -22,
+                -15,
+                -8,
+                -2,
+                4,
+                10,
+                16,
+                22,
+                30,
+                38,
+                48,
+                60,
             ]);
             let weights = s::lookup_i8x64(values, index);
-            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
+            let half = s::low_i8x64(weights);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(weights);
+            let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_3 = s::low_i8x64(weights_2);
+            let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
+            let half_4 = s::high_i8x64(weights_2);
+            let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
-            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let half_5 = s::low_i8x64(weights_3);
+            let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_5, x);
+            let half_6 = s::high_i8x64(weights_3);
+            let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let half_7 = s::low_i8x64(weights_4);
+            let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
+            let pairs = s::add_pairs_i32x16(lanes_2, lanes_9);
+            let half_8 = s::high_i8x64(weights_4);
+            let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
+            let pairs_2 = s::add_pairs_i32x16(lanes_2, lanes_10);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
-            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let half_9 = s::low_i8x64(weights_5);
+            let lanes_11 = s::mul_s_by_i8x32::<2>(half_9, x);
+            let half_10 = s::high_i8x64(weights_5);
+            let lanes_12 = s::mul_s_by_i8x32::<2>(half_10, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let half_11 = s::low_i8x64(weights_6);
+            let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
+            let half_12 = s::high_i8x64(weights_6);
+            let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
-            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let half_13 = s::low_i8x64(weights_7);
+            let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_13, x);
+            let half_14 = s::high_i8x64(weights_7);
+            let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_14, x);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let half_15 = s::low_i8x64(weights_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_15, x_2);
+            let pairs_3 = s::add_pairs_i32x16(pairs, lanes_17);
+            let half_16 = s::high_i8x64(weights_8);
+            let lanes_18 = s::mac_s_by_i8x32::<3>(lanes_16, half_16, x_2);
+            let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_18);
+            let sums_2 = s::fold_pairs_i32x16(pairs_3);
+            let sums_3 = s::fold_pairs_i32x16(pairs_4);
+            let whole = s::join_i32x8(sums_2, sums_3);
+            let sum = s::add_i32x16(whole, product_2);
             let float = s::to_float_i32x16(sum);
             let product_3 = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -1586,26 +1670,26 @@ unsafe fn pass_l4(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let half = s::low_i8x64(weights);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let half_3 = s::low_i8x64(weights_3);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let half_5 = s::low_i8x64(weights_5);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
             let half_6 = s::low_i8x64(weights_6);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let half_7 = s::low_i8x64(weights_7);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1619,14 +1703,17 @@ unsafe fn pass_l4(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_4, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_5, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_6, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sums_2 = s::fold_pairs_i32x16(pairs);
+                let sum_4 = s::add_i32x8(sums_2, half_10);
                 let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -1635,22 +1722,22 @@ unsafe fn pass_l4(
                 let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
                 s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let weights_9 = s::and_i8x64(bytes_5, bits);
             let half_10 = s::high_i8x64(weights_9);
             let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_11 = s::and_i8x64(bytes_6, bits);
             let half_12 = s::high_i8x64(weights_11);
             let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_13 = s::and_i8x64(bytes_7, bits);
             let half_14 = s::high_i8x64(weights_13);
             let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_15 = s::and_i8x64(bytes_8, bits);
             let half_16 = s::high_i8x64(weights_15);
             let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
@@ -1664,14 +1751,17 @@ unsafe fn pass_l4(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_14, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_15, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sums_2 = s::fold_pairs_i32x16(pairs);
+                let sum_4 = s::add_i32x8(sums_2, half_19);
                 let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -1710,27 +1800,58 @@ unsafe fn alone_l4(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let lanes = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
-            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
+            let half = s::low_i8x64(weights);
+            let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(weights);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_3 = s::low_i8x64(weights_2);
+            let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
+            let half_4 = s::high_i8x64(weights_2);
+            let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
-            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let half_5 = s::low_i8x64(weights_3);
+            let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_4, half_5, x);
+            let half_6 = s::high_i8x64(weights_3);
+            let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_6, x);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let half_7 = s::low_i8x64(weights_4);
+            let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
+            let half_8 = s::high_i8x64(weights_4);
+            let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
-            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let half_9 = s::low_i8x64(weights_5);
+            let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_9, x);
+            let half_10 = s::high_i8x64(weights_5);
+            let lanes_11 = s::mac_s_by_i8x32::<2>(lanes_9, half_10, x);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let half_11 = s::low_i8x64(weights_6);
+            let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
+            let half_12 = s::high_i8x64(weights_6);
+            let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
-            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let half_13 = s::low_i8x64(weights_7);
+            let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_13, x);
+            let half_14 = s::high_i8x64(weights_7);
+            let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_14, x);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let half_15 = s::low_i8x64(weights_8);
+            let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
+            let pairs = s::add_pairs_i32x16(lanes, lanes_16);
+            let half_16 = s::high_i8x64(weights_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_16, x_2);
+            let pairs_2 = s::add_pairs_i32x16(lanes, lanes_17);
+            let sums_2 = s::fold_pairs_i32x16(pairs);
+            let sums_3 = s::fold_pairs_i32x16(pairs_2);
+            let whole = s::join_i32x8(sums_2, sums_3);
+            let sum = s::add_i32x16(whole, s::splat_i32(x_sum.wrapping_mul(-8)));
             let float = s::to_float_i32x16(sum);
             let product = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -1767,28 +1888,28 @@ unsafe fn pass_l6(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 384;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
             let half = s::low_i8x64(weights);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_2 = s::and_i8x64(bytes_2, bits);
             let half_2 = s::low_i8x64(weights_2);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_3 = s::and_i8x64(bytes_3, bits);
             let half_3 = s::low_i8x64(weights_3);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -1796,25 +1917,25 @@ unsafe fn pass_l6(
             let weights_4 = s::and_i8x64(bits_9, bits);
             let half_4 = s::low_i8x64(weights_4);
             let sum_3 = codes_at + 192;
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_5 = s::and_i8x64(bytes_7, bits);
             let half_5 = s::low_i8x64(weights_5);
             let sum_4 = codes_at + 256;
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
             let weights_6 = s::and_i8x64(bytes_8, bits);
             let half_6 = s::low_i8x64(weights_6);
             let sum_5 = codes_at + 320;
-            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
             let weights_7 = s::and_i8x64(bytes_9, bits);
             let half_7 = s::low_i8x64(weights_7);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -1829,14 +1950,18 @@ unsafe fn pass_l6(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
-                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
-                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
-                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_2, x);
+                let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_4, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_5);
+                let lanes_6 = s::mul_s_by_i8x32::<3>(half_5, x);
+                let lanes_7 = s::mac_s_by_i8x32::<0>(lanes_6, half_6, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_9);
+                let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                let sum_6 = s::add_i32x8(sums_2, half_10);
                 let float = s::to_float_i32x8(sum_6);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -1845,45 +1970,45 @@ unsafe fn pass_l6(
                 let sum_7 = s::load_f32x8(sums.at::<32>(product_2));
                 s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_7));
             }
-            let bytes_13 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
             let weights_9 = s::and_i8x64(bytes_13, bits);
             let half_10 = s::high_i8x64(weights_9);
-            let bytes_14 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_14 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_10 = s::and_i8x64(bytes_14, bits);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_15 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_11 = s::and_i8x64(bytes_15, bits);
             let half_12 = s::high_i8x64(weights_11);
-            let bytes_16 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
             let bits_15 = s::and_i8x64(shifted_7, bits_2);
-            let bytes_17 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_17 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
             let bits_16 = s::and_i8x64(shifted_8, bits_4);
             let bits_17 = s::or_i8x64(bits_15, bits_16);
-            let bytes_18 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_18 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
             let bits_18 = s::and_i8x64(shifted_9, bits_7);
             let bits_19 = s::or_i8x64(bits_17, bits_18);
             let weights_12 = s::and_i8x64(bits_19, bits);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_19 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_19 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_13 = s::and_i8x64(bytes_19, bits);
             let half_14 = s::high_i8x64(weights_13);
-            let bytes_20 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_20 = s::stream_i8x64(codes.at::<64>(sum_4));
             let weights_14 = s::and_i8x64(bytes_20, bits);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_21 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_21 = s::stream_i8x64(codes.at::<64>(sum_5));
             let weights_15 = s::and_i8x64(bytes_21, bits);
             let half_16 = s::high_i8x64(weights_15);
-            let bytes_22 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_22 = s::stream_i8x64(codes.at::<64>(sum_3));
             let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
             let bits_20 = s::and_i8x64(shifted_10, bits_2);
-            let bytes_23 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_23 = s::stream_i8x64(codes.at::<64>(sum_4));
             let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
             let bits_21 = s::and_i8x64(shifted_11, bits_4);
             let bits_22 = s::or_i8x64(bits_20, bits_21);
-            let bytes_24 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_24 = s::stream_i8x64(codes.at::<64>(sum_5));
             let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
             let bits_23 = s::and_i8x64(shifted_12, bits_7);
             let bits_24 = s::or_i8x64(bits_22, bits_23);
@@ -1898,14 +2023,18 @@ unsafe fn pass_l6(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
-                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
-                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
-                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
-                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
-                let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_13, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_5);
+                let lanes_6 = s::mul_s_by_i8x32::<3>(half_14, x);
+                let lanes_7 = s::mac_s_by_i8x32::<0>(lanes_6, half_15, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_9);
+                let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                let sum_6 = s::add_i32x8(sums_2, half_19);
                 let float = s::to_float_i32x8(sum_6);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -1944,59 +2073,92 @@ unsafe fn alone_l6(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let lanes = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
-            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-32)), weights, x);
+            let half = s::low_i8x64(weights);
+            let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(weights);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_2 = s::and_i8x64(bytes_2, bits);
-            let products_2 = s::dot4_s_by_i8x64::<1>(products, weights_2, x);
+            let half_3 = s::low_i8x64(weights_2);
+            let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
+            let half_4 = s::high_i8x64(weights_2);
+            let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_3 = s::and_i8x64(bytes_3, bits);
-            let products_3 = s::dot4_s_by_i8x64::<2>(products_2, weights_3, x);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let half_5 = s::low_i8x64(weights_3);
+            let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_4, half_5, x);
+            let half_6 = s::high_i8x64(weights_3);
+            let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_5, half_6, x);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
-            let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
+            let half_7 = s::low_i8x64(weights_4);
+            let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_6, half_7, x_2);
+            let pairs = s::add_pairs_i32x16(lanes, lanes_8);
+            let half_8 = s::high_i8x64(weights_4);
+            let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_8, x_2);
+            let pairs_2 = s::add_pairs_i32x16(lanes, lanes_9);
             let sum_3 = codes_at + 192;
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_5 = s::and_i8x64(bytes_7, bits);
-            let products_5 = s::dot4_s_by_i8x64::<3>(products_4, weights_5, x);
+            let half_9 = s::low_i8x64(weights_5);
+            let lanes_10 = s::mul_s_by_i8x32::<3>(half_9, x);
+            let half_10 = s::high_i8x64(weights_5);
+            let lanes_11 = s::mul_s_by_i8x32::<3>(half_10, x);
             let sum_4 = codes_at + 256;
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
             let weights_6 = s::and_i8x64(bytes_8, bits);
-            let products_6 = s::dot4_s_by_i8x64::<0>(products_5, weights_6, x_2);
+            let half_11 = s::low_i8x64(weights_6);
+            let lanes_12 = s::mac_s_by_i8x32::<0>(lanes_10, half_11, x_2);
+            let half_12 = s::high_i8x64(weights_6);
+            let lanes_13 = s::mac_s_by_i8x32::<0>(lanes_11, half_12, x_2);
             let sum_5 = codes_at + 320;
-            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
             let weights_7 = s::and_i8x64(bytes_9, bits);
-            let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let half_13 = s::low_i8x64(weights_7);
+            let lanes_14 = s::mac_s_by_i8x32::<1>(lanes_12, half_13, x_2);
+            let half_14 = s::high_i8x64(weights_7);
+            let lanes_15 = s::mac_s_by_i8x32::<1>(lanes_13, half_14, x_2);
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
-            let sum_6 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let half_15 = s::low_i8x64(weights_8);
+            let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
+            let pairs_3 = s::add_pairs_i32x16(pairs, lanes_16);
+            let half_16 = s::high_i8x64(weights_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_16, x_2);
+            let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_17);
+            let sums_2 = s::fold_pairs_i32x16(pairs_3);
+            let sums_3 = s::fold_pairs_i32x16(pairs_4);
+            let whole = s::join_i32x8(sums_2, sums_3);
+            let sum_6 = s::add_i32x16(whole, s::splat_i32(x_sum.wrapping_mul(-32)));
             let float = s::to_float_i32x16(sum_6);
             let product = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -2013,8 +2175,8 @@ unsafe fn pass_n5(
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2034,263 +2196,213 @@ unsafe fn pass_n5(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, lanes_2);
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shift = s::sub_i32x16(product, lanes_2);
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 320;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let sum = codes_at + 256;
-            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.at::<64>(sum));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-            let top = s::and_i8x64(tops, bits_2);
-            let found = s::lookup_i8x64(masks, top);
-            let index = s::and_i8x64(bytes, bits_2);
+            let bits_3 = s::and_i8x64(bytes, bits_2);
+            let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+            let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+            let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+            let index = s::or_i8x64(bits_3, bits_5);
             let lower = s::lanes_i8x16([
-                -65,
-                -58,
-                -50,
-                -45,
-                -41,
-                -37,
-                -33,
-                -29,
-                -25,
-                -21,
-                -18,
-                -15,
-                -12,
-                -9,
-                -6,
-                -3,
-            ]);
-            let found_2 = s::lookup_i8x64(lower, index);
-            let change = s::lanes_i8x16([
-                -65,
-                -59,
-                -53,
-                -37,
-                -36,
-                -43,
-                -50,
-                -10,
-                -2,
-                -10,
+                -64,
+                -57,
                 -49,
                 -44,
-                -34,
                 -40,
-                -49,
-                -61,
+                -36,
+                -32,
+                -28,
+                -24,
+                -20,
+                -17,
+                -14,
+                -11,
+                -8,
+                -5,
+                -2,
             ]);
-            let found_3 = s::lookup_i8x64(change, index);
-            let bits_3 = s::and_i8x64(found_3, found);
-            let weights = s::xor_i8x64(found_2, bits_3);
+            let upper = s::lanes_i8x16([1, 4, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38, 43, 48, 54, 63]);
+            let weights = s::lookup32_i8x64(lower, upper, index);
             let half = s::low_i8x64(weights);
-            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
-            let top_2 = s::shr_u_i8x64::<4>(tops_2);
-            let found_4 = s::lookup_i8x64(masks, top_2);
-            let index_2 = s::shr_u_i8x64::<4>(bytes);
-            let found_5 = s::lookup_i8x64(lower, index_2);
-            let found_6 = s::lookup_i8x64(change, index_2);
-            let bits_4 = s::and_i8x64(found_6, found_4);
-            let weights_2 = s::xor_i8x64(found_5, bits_4);
+            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+            let bits_6 = s::and_i8x64(tops_2, bits_4);
+            let index_2 = s::or_i8x64(shifted_2, bits_6);
+            let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum_2 = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum_2));
-            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted = s::shr_u_i8x64::<1>(tops_3);
-            let top_3 = s::and_i8x64(shifted, bits_2);
-            let found_7 = s::lookup_i8x64(masks, top_3);
-            let index_3 = s::and_i8x64(bytes_2, bits_2);
-            let found_8 = s::lookup_i8x64(lower, index_3);
-            let found_9 = s::lookup_i8x64(change, index_3);
-            let bits_5 = s::and_i8x64(found_9, found_7);
-            let weights_3 = s::xor_i8x64(found_8, bits_5);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_7 = s::and_i8x64(bytes_2, bits_2);
+            let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+            let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+            let index_3 = s::or_i8x64(bits_7, bits_8);
+            let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
             let half_3 = s::low_i8x64(weights_3);
-            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
-            let top_4 = s::shr_u_i8x64::<5>(tops_4);
-            let found_10 = s::lookup_i8x64(masks, top_4);
-            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let found_11 = s::lookup_i8x64(lower, index_4);
-            let found_12 = s::lookup_i8x64(change, index_4);
-            let bits_6 = s::and_i8x64(found_12, found_10);
-            let weights_4 = s::xor_i8x64(found_11, bits_6);
+            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+            let bits_9 = s::and_i8x64(shifted_5, bits_4);
+            let index_4 = s::or_i8x64(shifted_4, bits_9);
+            let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_3 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_3));
-            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
-            let top_5 = s::and_i8x64(shifted_2, bits_2);
-            let found_13 = s::lookup_i8x64(masks, top_5);
-            let index_5 = s::and_i8x64(bytes_3, bits_2);
-            let found_14 = s::lookup_i8x64(lower, index_5);
-            let found_15 = s::lookup_i8x64(change, index_5);
-            let bits_7 = s::and_i8x64(found_15, found_13);
-            let weights_5 = s::xor_i8x64(found_14, bits_7);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_10 = s::and_i8x64(bytes_3, bits_2);
+            let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+            let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+            let index_5 = s::or_i8x64(bits_10, bits_11);
+            let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
             let half_5 = s::low_i8x64(weights_5);
-            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
-            let top_6 = s::shr_u_i8x64::<6>(tops_6);
-            let found_16 = s::lookup_i8x64(masks, top_6);
-            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let found_17 = s::lookup_i8x64(lower, index_6);
-            let found_18 = s::lookup_i8x64(change, index_6);
-            let bits_8 = s::and_i8x64(found_18, found_16);
-            let weights_6 = s::xor_i8x64(found_17, bits_8);
+            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+            let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+            let bits_12 = s::and_i8x64(shifted_8, bits_4);
+            let index_6 = s::or_i8x64(shifted_7, bits_12);
+            let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
             let half_6 = s::low_i8x64(weights_6);
             let sum_4 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_4));
-            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
-            let top_7 = s::and_i8x64(shifted_3, bits_2);
-            let found_19 = s::lookup_i8x64(masks, top_7);
-            let index_7 = s::and_i8x64(bytes_4, bits_2);
-            let found_20 = s::lookup_i8x64(lower, index_7);
-            let found_21 = s::lookup_i8x64(change, index_7);
-            let bits_9 = s::and_i8x64(found_21, found_19);
-            let weights_7 = s::xor_i8x64(found_20, bits_9);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_13 = s::and_i8x64(bytes_4, bits_2);
+            let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+            let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+            let index_7 = s::or_i8x64(bits_13, bits_14);
+            let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
             let half_7 = s::low_i8x64(weights_7);
-            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
-            let top_8 = s::shr_u_i8x64::<7>(tops_8);
-            let found_22 = s::lookup_i8x64(masks, top_8);
-            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let found_23 = s::lookup_i8x64(lower, index_8);
-            let found_24 = s::lookup_i8x64(change, index_8);
-            let bits_10 = s::and_i8x64(found_24, found_22);
-            let weights_8 = s::xor_i8x64(found_23, bits_10);
+            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+            let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+            let bits_15 = s::and_i8x64(shifted_11, bits_4);
+            let index_8 = s::or_i8x64(shifted_10, bits_15);
+            let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_i32x16(shift);
+            let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_10, half_11);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_4, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_6);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_5, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_6, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                let sum_5 = s::fold_pairs_i32x16(pairs_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_5);
-                let product_3 = s::mul_f32x8(float, half_9);
+                let sum_6 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_6, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_4 = row * 16;
-                let sum_6 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_6));
+                let product_3 = row * 16;
+                let sum_7 = s::load_f32x8(sums.at::<32>(product_3));
+                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_12, sum_7));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
-            let tops_9 = s::load_i8x64(codes.at::<64>(sum));
-            let top_9 = s::and_i8x64(tops_9, bits_2);
-            let found_25 = s::lookup_i8x64(masks, top_9);
-            let index_9 = s::and_i8x64(bytes_5, bits_2);
-            let found_26 = s::lookup_i8x64(lower, index_9);
-            let found_27 = s::lookup_i8x64(change, index_9);
-            let bits_11 = s::and_i8x64(found_27, found_25);
-            let weights_9 = s::xor_i8x64(found_26, bits_11);
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops_9 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_16 = s::and_i8x64(bytes_5, bits_2);
+            let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+            let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+            let index_9 = s::or_i8x64(bits_16, bits_17);
+            let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
             let half_11 = s::high_i8x64(weights_9);
-            let tops_10 = s::load_i8x64(codes.at::<64>(sum));
-            let top_10 = s::shr_u_i8x64::<4>(tops_10);
-            let found_28 = s::lookup_i8x64(masks, top_10);
-            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
-            let found_29 = s::lookup_i8x64(lower, index_10);
-            let found_30 = s::lookup_i8x64(change, index_10);
-            let bits_12 = s::and_i8x64(found_30, found_28);
-            let weights_10 = s::xor_i8x64(found_29, bits_12);
+            let tops_10 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_18 = s::and_i8x64(tops_10, bits_4);
+            let index_10 = s::or_i8x64(shifted_13, bits_18);
+            let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
-            let tops_11 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_4 = s::shr_u_i8x64::<1>(tops_11);
-            let top_11 = s::and_i8x64(shifted_4, bits_2);
-            let found_31 = s::lookup_i8x64(masks, top_11);
-            let index_11 = s::and_i8x64(bytes_6, bits_2);
-            let found_32 = s::lookup_i8x64(lower, index_11);
-            let found_33 = s::lookup_i8x64(change, index_11);
-            let bits_13 = s::and_i8x64(found_33, found_31);
-            let weights_11 = s::xor_i8x64(found_32, bits_13);
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let tops_11 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_19 = s::and_i8x64(bytes_6, bits_2);
+            let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+            let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+            let index_11 = s::or_i8x64(bits_19, bits_20);
+            let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
             let half_13 = s::high_i8x64(weights_11);
-            let tops_12 = s::load_i8x64(codes.at::<64>(sum));
-            let top_12 = s::shr_u_i8x64::<5>(tops_12);
-            let found_34 = s::lookup_i8x64(masks, top_12);
-            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
-            let found_35 = s::lookup_i8x64(lower, index_12);
-            let found_36 = s::lookup_i8x64(change, index_12);
-            let bits_14 = s::and_i8x64(found_36, found_34);
-            let weights_12 = s::xor_i8x64(found_35, bits_14);
+            let tops_12 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+            let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+            let bits_21 = s::and_i8x64(shifted_16, bits_4);
+            let index_12 = s::or_i8x64(shifted_15, bits_21);
+            let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
-            let tops_13 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_5 = s::shr_u_i8x64::<2>(tops_13);
-            let top_13 = s::and_i8x64(shifted_5, bits_2);
-            let found_37 = s::lookup_i8x64(masks, top_13);
-            let index_13 = s::and_i8x64(bytes_7, bits_2);
-            let found_38 = s::lookup_i8x64(lower, index_13);
-            let found_39 = s::lookup_i8x64(change, index_13);
-            let bits_15 = s::and_i8x64(found_39, found_37);
-            let weights_13 = s::xor_i8x64(found_38, bits_15);
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let tops_13 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_22 = s::and_i8x64(bytes_7, bits_2);
+            let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+            let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+            let index_13 = s::or_i8x64(bits_22, bits_23);
+            let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
             let half_15 = s::high_i8x64(weights_13);
-            let tops_14 = s::load_i8x64(codes.at::<64>(sum));
-            let top_14 = s::shr_u_i8x64::<6>(tops_14);
-            let found_40 = s::lookup_i8x64(masks, top_14);
-            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
-            let found_41 = s::lookup_i8x64(lower, index_14);
-            let found_42 = s::lookup_i8x64(change, index_14);
-            let bits_16 = s::and_i8x64(found_42, found_40);
-            let weights_14 = s::xor_i8x64(found_41, bits_16);
+            let tops_14 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+            let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+            let bits_24 = s::and_i8x64(shifted_19, bits_4);
+            let index_14 = s::or_i8x64(shifted_18, bits_24);
+            let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
             let half_16 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
-            let tops_15 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_6 = s::shr_u_i8x64::<3>(tops_15);
-            let top_15 = s::and_i8x64(shifted_6, bits_2);
-            let found_43 = s::lookup_i8x64(masks, top_15);
-            let index_15 = s::and_i8x64(bytes_8, bits_2);
-            let found_44 = s::lookup_i8x64(lower, index_15);
-            let found_45 = s::lookup_i8x64(change, index_15);
-            let bits_17 = s::and_i8x64(found_45, found_43);
-            let weights_15 = s::xor_i8x64(found_44, bits_17);
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let tops_15 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_25 = s::and_i8x64(bytes_8, bits_2);
+            let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+            let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+            let index_15 = s::or_i8x64(bits_25, bits_26);
+            let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
             let half_17 = s::high_i8x64(weights_15);
-            let tops_16 = s::load_i8x64(codes.at::<64>(sum));
-            let top_16 = s::shr_u_i8x64::<7>(tops_16);
-            let found_46 = s::lookup_i8x64(masks, top_16);
-            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
-            let found_47 = s::lookup_i8x64(lower, index_16);
-            let found_48 = s::lookup_i8x64(change, index_16);
-            let bits_18 = s::and_i8x64(found_48, found_46);
-            let weights_16 = s::xor_i8x64(found_47, bits_18);
+            let tops_16 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+            let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+            let bits_27 = s::and_i8x64(shifted_22, bits_4);
+            let index_16 = s::or_i8x64(shifted_21, bits_27);
+            let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
             let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_i32x16(shift);
+            let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_20, half_21);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_14, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_6);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_15, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                let sum_5 = s::fold_pairs_i32x16(pairs_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_5);
-                let product_3 = s::mul_f32x8(float, half_19);
+                let sum_6 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_6, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_6 = row * 16 + 8;
-                let sum_7 = s::load_f32x8(sums.at::<32>(sum_6));
-                s::store_f32x8(sums.at_mut::<32>(sum_6), s::fma_f32x8(product_3, half_22, sum_7));
+                let sum_7 = row * 16 + 8;
+                let sum_8 = s::load_f32x8(sums.at::<32>(sum_7));
+                s::store_f32x8(sums.at_mut::<32>(sum_7), s::fma_f32x8(product_2, half_22, sum_8));
             }
         }
     }
@@ -2318,7 +2430,7 @@ unsafe fn alone_n5(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, lanes);
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shift = s::sub_i32x16(product, lanes);
             let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
@@ -2328,124 +2440,120 @@ unsafe fn alone_n5(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let lanes_2 = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let sum = codes_at + 256;
-            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.at::<64>(sum));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-            let top = s::and_i8x64(tops, bits_2);
-            let found = s::lookup_i8x64(masks, top);
-            let index = s::and_i8x64(bytes, bits_2);
+            let bits_3 = s::and_i8x64(bytes, bits_2);
+            let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+            let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+            let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+            let index = s::or_i8x64(bits_3, bits_5);
             let lower = s::lanes_i8x16([
-                -65,
-                -58,
-                -50,
-                -45,
-                -41,
-                -37,
-                -33,
-                -29,
-                -25,
-                -21,
-                -18,
-                -15,
-                -12,
-                -9,
-                -6,
-                -3,
-            ]);
-            let found_2 = s::lookup_i8x64(lower, index);
-            let change = s::lanes_i8x16([
-                -65,
-                -59,
-                -53,
-                -37,
-                -36,
-                -43,
-                -50,
-                -10,
-                -2,
-                -10,
+                -64,
+                -57,
                 -49,
                 -44,
-                -34,
                 -40,
-                -49,
-                -61,
+                -36,
+                -32,
+                -28,
+                -24,
+                -20,
+                -17,
+                -14,
+                -11,
+                -8,
+                -5,
+                -2,
             ]);
-            let found_3 = s::lookup_i8x64(change, index);
-            let bits_3 = s::and_i8x64(found_3, found);
-            let weights = s::xor_i8x64(found_2, bits_3);
-            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
-            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
-            let top_2 = s::shr_u_i8x64::<4>(tops_2);
-            let found_4 = s::lookup_i8x64(masks, top_2);
-            let index_2 = s::shr_u_i8x64::<4>(bytes);
-            let found_5 = s::lookup_i8x64(lower, index_2);
-            let found_6 = s::lookup_i8x64(change, index_2);
-            let bits_4 = s::and_i8x64(found_6, found_4);
-            let weights_2 = s::xor_i8x64(found_5, bits_4);
-            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted = s::shr_u_i8x64::<1>(tops_3);
-            let top_3 = s::and_i8x64(shifted, bits_2);
-            let found_7 = s::lookup_i8x64(masks, top_3);
-            let index_3 = s::and_i8x64(bytes_2, bits_2);
-            let found_8 = s::lookup_i8x64(lower, index_3);
-            let found_9 = s::lookup_i8x64(change, index_3);
-            let bits_5 = s::and_i8x64(found_9, found_7);
-            let weights_3 = s::xor_i8x64(found_8, bits_5);
-            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
-            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
-            let top_4 = s::shr_u_i8x64::<5>(tops_4);
-            let found_10 = s::lookup_i8x64(masks, top_4);
-            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let found_11 = s::lookup_i8x64(lower, index_4);
-            let found_12 = s::lookup_i8x64(change, index_4);
-            let bits_6 = s::and_i8x64(found_12, found_10);
-            let weights_4 = s::xor_i8x64(found_11, bits_6);
-            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
-            let top_5 = s::and_i8x64(shifted_2, bits_2);
-            let found_13 = s::lookup_i8x64(masks, top_5);
-            let index_5 = s::and_i8x64(bytes_3, bits_2);
-            let found_14 = s::lookup_i8x64(lower, index_5);
-            let found_15 = s::lookup_i8x64(change, index_5);
-            let bits_7 = s::and_i8x64(found_15, found_13);
-            let weights_5 = s::xor_i8x64(found_14, bits_7);
-            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
-            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
-            let top_6 = s::shr_u_i8x64::<6>(tops_6);
-            let found_16 = s::lookup_i8x64(masks, top_6);
-            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let found_17 = s::lookup_i8x64(lower, index_6);
-            let found_18 = s::lookup_i8x64(change, index_6);
-            let bits_8 = s::and_i8x64(found_18, found_16);
-            let weights_6 = s::xor_i8x64(found_17, bits_8);
-            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
-            let top_7 = s::and_i8x64(shifted_3, bits_2);
-            let found_19 = s::lookup_i8x64(masks, top_7);
-            let index_7 = s::and_i8x64(bytes_4, bits_2);
-            let found_20 = s::lookup_i8x64(lower, index_7);
-            let found_21 = s::lookup_i8x64(change, index_7);
-            let bits_9 = s::and_i8x64(found_21, found_19);
-            let weights_7 = s::xor_i8x64(found_20, bits_9);
-            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
-            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
-            let top_8 = s::shr_u_i8x64::<7>(tops_8);
-            let found_22 = s::lookup_i8x64(masks, top_8);
-            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let found_23 = s::lookup_i8x64(lower, index_8);
-            let found_24 = s::lookup_i8x64(change, index_8);
-            let bits_10 = s::and_i8x64(found_24, found_22);
-            let weights_8 = s::xor_i8x64(found_23, bits_10);
-            let sum_2 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let upper = s::lanes_i8x16([1, 4, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38, 43, 48, 54, 63]);
+            let weights = s::lookup32_i8x64(lower, upper, index);
+            let half = s::low_i8x64(weights);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(weights);
+            let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
+            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+            let bits_6 = s::and_i8x64(tops_2, bits_4);
+            let index_2 = s::or_i8x64(shifted_2, bits_6);
+            let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
+            let half_3 = s::low_i8x64(weights_2);
+            let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
+            let half_4 = s::high_i8x64(weights_2);
+            let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_7 = s::and_i8x64(bytes_2, bits_2);
+            let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+            let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+            let index_3 = s::or_i8x64(bits_7, bits_8);
+            let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
+            let half_5 = s::low_i8x64(weights_3);
+            let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_5, x);
+            let half_6 = s::high_i8x64(weights_3);
+            let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x);
+            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+            let bits_9 = s::and_i8x64(shifted_5, bits_4);
+            let index_4 = s::or_i8x64(shifted_4, bits_9);
+            let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
+            let half_7 = s::low_i8x64(weights_4);
+            let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
+            let pairs = s::add_pairs_i32x16(lanes_2, lanes_9);
+            let half_8 = s::high_i8x64(weights_4);
+            let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
+            let pairs_2 = s::add_pairs_i32x16(lanes_2, lanes_10);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_10 = s::and_i8x64(bytes_3, bits_2);
+            let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+            let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+            let index_5 = s::or_i8x64(bits_10, bits_11);
+            let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
+            let half_9 = s::low_i8x64(weights_5);
+            let lanes_11 = s::mul_s_by_i8x32::<2>(half_9, x);
+            let half_10 = s::high_i8x64(weights_5);
+            let lanes_12 = s::mul_s_by_i8x32::<2>(half_10, x);
+            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+            let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+            let bits_12 = s::and_i8x64(shifted_8, bits_4);
+            let index_6 = s::or_i8x64(shifted_7, bits_12);
+            let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
+            let half_11 = s::low_i8x64(weights_6);
+            let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
+            let half_12 = s::high_i8x64(weights_6);
+            let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_13 = s::and_i8x64(bytes_4, bits_2);
+            let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+            let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+            let index_7 = s::or_i8x64(bits_13, bits_14);
+            let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
+            let half_13 = s::low_i8x64(weights_7);
+            let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_13, x);
+            let half_14 = s::high_i8x64(weights_7);
+            let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_14, x);
+            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+            let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+            let bits_15 = s::and_i8x64(shifted_11, bits_4);
+            let index_8 = s::or_i8x64(shifted_10, bits_15);
+            let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
+            let half_15 = s::low_i8x64(weights_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_15, x_2);
+            let pairs_3 = s::add_pairs_i32x16(pairs, lanes_17);
+            let half_16 = s::high_i8x64(weights_8);
+            let lanes_18 = s::mac_s_by_i8x32::<3>(lanes_16, half_16, x_2);
+            let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_18);
+            let sums_2 = s::fold_pairs_i32x16(pairs_3);
+            let sums_3 = s::fold_pairs_i32x16(pairs_4);
+            let whole = s::join_i32x8(sums_2, sums_3);
+            let sum_2 = s::add_i32x16(whole, product_2);
             let float = s::to_float_i32x16(sum_2);
             let product_3 = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -2462,8 +2570,8 @@ unsafe fn pass_n3(
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2483,21 +2591,22 @@ unsafe fn pass_n3(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shift = s::sub_i32x16(product, s::splat_i32(5));
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 192;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
-            let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
+            let values = s::lanes_i8x16([-32, -17, -8, -1, 5, 12, 20, 31, -32, -17, -8, -1, 5, 12, 20, 31]);
             let weights = s::lookup_i8x64(values, index);
             let half = s::low_i8x64(weights);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
@@ -2505,23 +2614,23 @@ unsafe fn pass_n3(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_3 = s::splat_i32_i8x64(0x1111_1111);
             let bits_4 = s::and_i8x64(shifted, bits_3);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_5 = s::splat_i32_i8x64(0x2222_2222);
             let bits_6 = s::and_i8x64(shifted_2, bits_5);
             let bits_7 = s::or_i8x64(bits_4, bits_6);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_8 = s::splat_i32_i8x64(0x4444_4444);
             let bits_9 = s::and_i8x64(shifted_3, bits_8);
@@ -2533,61 +2642,63 @@ unsafe fn pass_n3(
             let weights_8 = s::lookup_i8x64(values, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_i32x16(shift);
+            let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_10, half_11);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_4, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_5, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_6, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
+                let sum_3 = s::fold_pairs_i32x16(pairs);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_3);
-                let product_3 = s::mul_f32x8(float, half_9);
+                let sum_4 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_4, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_4 = row * 16;
-                let sum_4 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_4));
+                let product_3 = row * 16;
+                let sum_5 = s::load_f32x8(sums.at::<32>(product_3));
+                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_12, sum_5));
             }
-            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_7, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_11 = s::high_i8x64(weights_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum));
             let index_11 = s::and_i8x64(bytes_8, bits_2);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_13 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_8);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_13 = s::and_i8x64(bytes_9, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_15 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_9);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_16 = s::high_i8x64(weights_14);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
             let bits_11 = s::and_i8x64(shifted_4, bits_3);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
             let bits_12 = s::and_i8x64(shifted_5, bits_5);
             let bits_13 = s::or_i8x64(bits_11, bits_12);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
             let bits_14 = s::and_i8x64(shifted_6, bits_8);
             let bits_15 = s::or_i8x64(bits_13, bits_14);
@@ -2598,31 +2709,33 @@ unsafe fn pass_n3(
             let weights_16 = s::lookup_i8x64(values, index_16);
             let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_i32x16(shift);
+            let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_20, half_21);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_14, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_15, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
+                let sum_3 = s::fold_pairs_i32x16(pairs);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_3);
-                let product_3 = s::mul_f32x8(float, half_19);
+                let sum_4 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_4, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_4 = row * 16 + 8;
-                let sum_5 = s::load_f32x8(sums.at::<32>(sum_4));
-                s::store_f32x8(sums.at_mut::<32>(sum_4), s::fma_f32x8(product_3, half_22, sum_5));
+                let sum_5 = row * 16 + 8;
+                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
+                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product_2, half_22, sum_6));
             }
         }
     }
@@ -2650,7 +2763,7 @@ unsafe fn alone_n3(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shift = s::sub_i32x16(product, s::splat_i32(5));
             let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 192;
@@ -2660,48 +2773,79 @@ unsafe fn alone_n3(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let lanes_2 = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
-            let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
+            let values = s::lanes_i8x16([-32, -17, -8, -1, 5, 12, 20, 31, -32, -17, -8, -1, 5, 12, 20, 31]);
             let weights = s::lookup_i8x64(values, index);
-            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
+            let half = s::low_i8x64(weights);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(weights);
+            let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+            let half_3 = s::low_i8x64(weights_2);
+            let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
+            let half_4 = s::high_i8x64(weights_2);
+            let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
-            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let half_5 = s::low_i8x64(weights_3);
+            let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_5, x);
+            let half_6 = s::high_i8x64(weights_3);
+            let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+            let half_7 = s::low_i8x64(weights_4);
+            let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
+            let half_8 = s::high_i8x64(weights_4);
+            let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
-            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let half_9 = s::low_i8x64(weights_5);
+            let lanes_11 = s::mac_s_by_i8x32::<2>(lanes_9, half_9, x);
+            let half_10 = s::high_i8x64(weights_5);
+            let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_10, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let half_11 = s::low_i8x64(weights_6);
+            let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
+            let half_12 = s::high_i8x64(weights_6);
+            let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
             let bits_5 = s::or_i8x64(bits_3, bits_4);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
             let bits_7 = s::or_i8x64(bits_5, bits_6);
             let index_7 = s::and_i8x64(bits_7, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
-            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let half_13 = s::low_i8x64(weights_7);
+            let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_13, x);
+            let half_14 = s::high_i8x64(weights_7);
+            let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_14, x);
             let index_8 = s::shr_u_i8x64::<4>(bits_7);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let sum_3 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let half_15 = s::low_i8x64(weights_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_15, x_2);
+            let pairs = s::add_pairs_i32x16(lanes_2, lanes_17);
+            let half_16 = s::high_i8x64(weights_8);
+            let lanes_18 = s::mac_s_by_i8x32::<3>(lanes_16, half_16, x_2);
+            let pairs_2 = s::add_pairs_i32x16(lanes_2, lanes_18);
+            let sums_2 = s::fold_pairs_i32x16(pairs);
+            let sums_3 = s::fold_pairs_i32x16(pairs_2);
+            let whole = s::join_i32x8(sums_2, sums_3);
+            let sum_3 = s::add_i32x16(whole, product_2);
             let float = s::to_float_i32x16(sum_3);
             let product_3 = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -2718,8 +2862,8 @@ unsafe fn pass_n2(
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2739,17 +2883,18 @@ unsafe fn pass_n2(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shift = s::sub_i32x16(product, s::splat_i32(5));
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 128;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
-            let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+            let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
             let weights = s::lookup_i8x64(values, index);
             let half = s::low_i8x64(weights);
-            let values_2 = s::lanes_i8x16([-21, -21, -21, -21, -8, -8, -8, -8, 0, 0, 0, 0, 10, 10, 10, 10]);
+            let values_2 = s::lanes_i8x16([-16, -16, -16, -16, -3, -3, -3, -3, 5, 5, 5, 5, 15, 15, 15, 15]);
             let weights_2 = s::lookup_i8x64(values_2, index);
             let half_2 = s::low_i8x64(weights_2);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -2758,7 +2903,7 @@ unsafe fn pass_n2(
             let weights_4 = s::lookup_i8x64(values_2, index_2);
             let half_4 = s::low_i8x64(weights_4);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_5);
@@ -2770,33 +2915,35 @@ unsafe fn pass_n2(
             let weights_8 = s::lookup_i8x64(values_2, index_4);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_i32x16(shift);
+            let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_10, half_11);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
-                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
-                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
-                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
-                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_2, x);
+                let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_3, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_4, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_5, x);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_6, x);
+                let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_7, x_2);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
+                let sum_2 = s::fold_pairs_i32x16(pairs);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_2);
-                let product_3 = s::mul_f32x8(float, half_9);
+                let sum_3 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_3, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_4 = row * 16;
-                let sum_3 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_3));
+                let product_3 = row * 16;
+                let sum_4 = s::load_f32x8(sums.at::<32>(product_3));
+                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_12, sum_4));
             }
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_5);
             let half_11 = s::high_i8x64(weights_9);
@@ -2807,7 +2954,7 @@ unsafe fn pass_n2(
             let half_13 = s::high_i8x64(weights_11);
             let weights_12 = s::lookup_i8x64(values_2, index_6);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_7);
             let half_15 = s::high_i8x64(weights_13);
@@ -2819,31 +2966,33 @@ unsafe fn pass_n2(
             let weights_16 = s::lookup_i8x64(values_2, index_8);
             let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_i32x16(shift);
+            let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_20, half_21);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
-                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_12, x);
-                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_13, x_2);
-                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_14, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_15, x);
-                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
-                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
-                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_14, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_15, x);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
+                let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_17, x_2);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
+                let sum_2 = s::fold_pairs_i32x16(pairs);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_2);
-                let product_3 = s::mul_f32x8(float, half_19);
+                let sum_3 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_3, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_3 = row * 16 + 8;
-                let sum_4 = s::load_f32x8(sums.at::<32>(sum_3));
-                s::store_f32x8(sums.at_mut::<32>(sum_3), s::fma_f32x8(product_3, half_22, sum_4));
+                let sum_4 = row * 16 + 8;
+                let sum_5 = s::load_f32x8(sums.at::<32>(sum_4));
+                s::store_f32x8(sums.at_mut::<32>(sum_4), s::fma_f32x8(product_2, half_22, sum_5));
             }
         }
     }
@@ -2871,7 +3020,7 @@ unsafe fn alone_n2(
             let lanes = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shift = s::sub_i32x16(product, s::splat_i32(5));
             let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
@@ -2881,31 +3030,62 @@ unsafe fn alone_n2(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let lanes_2 = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
-            let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+            let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
             let weights = s::lookup_i8x64(values, index);
-            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
-            let values_2 = s::lanes_i8x16([-21, -21, -21, -21, -8, -8, -8, -8, 0, 0, 0, 0, 10, 10, 10, 10]);
+            let half = s::low_i8x64(weights);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(weights);
+            let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
+            let values_2 = s::lanes_i8x16([-16, -16, -16, -16, -3, -3, -3, -3, 5, 5, 5, 5, 15, 15, 15, 15]);
             let weights_2 = s::lookup_i8x64(values_2, index);
-            let products_2 = s::dot4_s_by_i8x64::<2>(products, weights_2, x);
+            let half_3 = s::low_i8x64(weights_2);
+            let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_3, half_3, x);
+            let half_4 = s::high_i8x64(weights_2);
+            let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_4, half_4, x);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_3 = s::lookup_i8x64(values, index_2);
-            let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
+            let half_5 = s::low_i8x64(weights_3);
+            let lanes_7 = s::mac_s_by_i8x32::<0>(lanes_5, half_5, x_2);
+            let half_6 = s::high_i8x64(weights_3);
+            let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_6, half_6, x_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
-            let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_7 = s::low_i8x64(weights_4);
+            let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_7, x_2);
+            let half_8 = s::high_i8x64(weights_4);
+            let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_8, x_2);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
-            let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
+            let half_9 = s::low_i8x64(weights_5);
+            let lanes_11 = s::mac_s_by_i8x32::<1>(lanes_9, half_9, x);
+            let half_10 = s::high_i8x64(weights_5);
+            let lanes_12 = s::mac_s_by_i8x32::<1>(lanes_10, half_10, x);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
-            let products_6 = s::dot4_s_by_i8x64::<3>(products_5, weights_6, x);
+            let half_11 = s::low_i8x64(weights_6);
+            let lanes_13 = s::mac_s_by_i8x32::<3>(lanes_11, half_11, x);
+            let half_12 = s::high_i8x64(weights_6);
+            let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_12, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_7 = s::lookup_i8x64(values, index_4);
-            let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
+            let half_13 = s::low_i8x64(weights_7);
+            let lanes_15 = s::mac_s_by_i8x32::<1>(lanes_13, half_13, x_2);
+            let half_14 = s::high_i8x64(weights_7);
+            let lanes_16 = s::mac_s_by_i8x32::<1>(lanes_14, half_14, x_2);
             let weights_8 = s::lookup_i8x64(values_2, index_4);
-            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let half_15 = s::low_i8x64(weights_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_15, x_2);
+            let pairs = s::add_pairs_i32x16(lanes_2, lanes_17);
+            let half_16 = s::high_i8x64(weights_8);
+            let lanes_18 = s::mac_s_by_i8x32::<3>(lanes_16, half_16, x_2);
+            let pairs_2 = s::add_pairs_i32x16(lanes_2, lanes_18);
+            let sums_2 = s::fold_pairs_i32x16(pairs);
+            let sums_3 = s::fold_pairs_i32x16(pairs_2);
+            let whole = s::join_i32x8(sums_2, sums_3);
+            let sum = s::add_i32x16(whole, product_2);
             let float = s::to_float_i32x16(sum);
             let product_3 = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -2942,7 +3122,7 @@ unsafe fn pass_mx4(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -2952,7 +3132,7 @@ unsafe fn pass_mx4(
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
@@ -2960,7 +3140,7 @@ unsafe fn pass_mx4(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
@@ -2968,7 +3148,7 @@ unsafe fn pass_mx4(
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -2982,45 +3162,46 @@ unsafe fn pass_mx4(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_10 = s::low_i32x16(s::splat_i32(0));
-                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_4, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_5, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_6, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_4 = s::fold_pairs_i32x16(pairs);
                 let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_2 = row * 16;
                 let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_10, sum_5));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_10 = s::high_i8x64(weights_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
             let index_11 = s::and_i8x64(bytes_6, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_12 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_13 = s::and_i8x64(bytes_7, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_14 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_15 = s::and_i8x64(bytes_8, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_16 = s::high_i8x64(weights_15);
@@ -3034,22 +3215,23 @@ unsafe fn pass_mx4(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_19 = s::high_i32x16(s::splat_i32(0));
-                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_14, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_15, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_4 = s::fold_pairs_i32x16(pairs);
                 let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
                 let sum_5 = row * 16 + 8;
                 let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
+                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_19, sum_6));
             }
         }
     }
@@ -3080,36 +3262,66 @@ unsafe fn alone_mx4(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let lanes = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
             let weights = s::lookup_i8x64(values, index);
-            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), weights, x);
+            let half = s::low_i8x64(weights);
+            let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(weights);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_3 = s::low_i8x64(weights_2);
+            let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
+            let half_4 = s::high_i8x64(weights_2);
+            let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
-            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let half_5 = s::low_i8x64(weights_3);
+            let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_4, half_5, x);
+            let half_6 = s::high_i8x64(weights_3);
+            let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_6, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let half_7 = s::low_i8x64(weights_4);
+            let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
+            let half_8 = s::high_i8x64(weights_4);
+            let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
-            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let half_9 = s::low_i8x64(weights_5);
+            let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_9, x);
+            let half_10 = s::high_i8x64(weights_5);
+            let lanes_11 = s::mac_s_by_i8x32::<2>(lanes_9, half_10, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let half_11 = s::low_i8x64(weights_6);
+            let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
+            let half_12 = s::high_i8x64(weights_6);
+            let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
-            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let half_13 = s::low_i8x64(weights_7);
+            let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_13, x);
+            let half_14 = s::high_i8x64(weights_7);
+            let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_14, x);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let half_15 = s::low_i8x64(weights_8);
+            let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
+            let pairs = s::add_pairs_i32x16(lanes, lanes_16);
+            let half_16 = s::high_i8x64(weights_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_16, x_2);
+            let pairs_2 = s::add_pairs_i32x16(lanes, lanes_17);
+            let sums_2 = s::fold_pairs_i32x16(pairs);
+            let sums_3 = s::fold_pairs_i32x16(pairs_2);
+            let sum = s::join_i32x8(sums_2, sums_3);
             let float = s::to_float_i32x16(sum);
             let product = s::mul_f32x16(float, power);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
@@ -3152,28 +3364,28 @@ unsafe fn pass_b8_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half = s::low_i8x64(bytes);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let half_2 = s::low_i8x64(bytes_2);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let half_3 = s::low_i8x64(bytes_3);
                 let sum_3 = codes_at + 192;
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let half_4 = s::low_i8x64(bytes_4);
                 let sum_4 = codes_at + 256;
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let half_5 = s::low_i8x64(bytes_5);
                 let sum_5 = codes_at + 320;
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let half_6 = s::low_i8x64(bytes_6);
                 let sum_6 = codes_at + 384;
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_6));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_6));
                 let half_7 = s::low_i8x64(bytes_7);
                 let sum_7 = codes_at + 448;
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_7));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_7));
                 let half_8 = s::low_i8x64(bytes_8);
                 let half_9 = s::low_i32x16(scale);
                 for row in 0..size {
@@ -3182,35 +3394,39 @@ unsafe fn pass_b8_by256(
                         * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let half_10 = s::low_i32x16(lanes_2);
-                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
-                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
-                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
-                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
-                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
-                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
-                    let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_2, x);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_4);
+                    let lanes_5 = s::mul_s_by_i8x32::<2>(half_3, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<3>(lanes_5, half_4, x);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_6);
+                    let lanes_7 = s::mul_s_by_i8x32::<0>(half_5, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_6, x_2);
+                    let pairs_3 = s::add_pairs_i32x16(pairs_2, lanes_8);
+                    let lanes_9 = s::mul_s_by_i8x32::<2>(half_7, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                    let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_10);
+                    let sum_8 = s::fold_pairs_i32x16(pairs_4);
                     let product_2 = s::mul_i32x8(sum_8, half_9);
                     let product_3 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let bytes_9 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half_10 = s::high_i8x64(bytes_9);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum));
                 let half_11 = s::high_i8x64(bytes_10);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let half_12 = s::high_i8x64(bytes_11);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let half_13 = s::high_i8x64(bytes_12);
-                let bytes_13 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_13 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let half_14 = s::high_i8x64(bytes_13);
-                let bytes_14 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_14 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let half_15 = s::high_i8x64(bytes_14);
-                let bytes_15 = s::load_i8x64(codes.at::<64>(sum_6));
+                let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_6));
                 let half_16 = s::high_i8x64(bytes_15);
-                let bytes_16 = s::load_i8x64(codes.at::<64>(sum_7));
+                let bytes_16 = s::stream_i8x64(codes.at::<64>(sum_7));
                 let half_17 = s::high_i8x64(bytes_16);
                 let half_18 = s::high_i32x16(scale);
                 for row in 0..size {
@@ -3219,15 +3435,19 @@ unsafe fn pass_b8_by256(
                         * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let half_19 = s::high_i32x16(lanes_2);
-                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
-                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
-                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
-                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
-                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
-                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
-                    let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_11, x);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_4);
+                    let lanes_5 = s::mul_s_by_i8x32::<2>(half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<3>(lanes_5, half_13, x);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_6);
+                    let lanes_7 = s::mul_s_by_i8x32::<0>(half_14, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_15, x_2);
+                    let pairs_3 = s::add_pairs_i32x16(pairs_2, lanes_8);
+                    let lanes_9 = s::mul_s_by_i8x32::<2>(half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
+                    let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_10);
+                    let sum_8 = s::fold_pairs_i32x16(pairs_4);
                     let product_2 = s::mul_i32x8(sum_8, half_18);
                     let sum_9 = row * 16 + 8;
                     let total = s::load_i32x8(totals.at::<32>(sum_9));
@@ -3280,22 +3500,57 @@ unsafe fn alone_b8_by256(
                 let x_at = (row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let products = s::dot4_s_by_i8x64::<0>(lanes, bytes, x);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
-                let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
-                let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
-                let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
-                let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let half = s::low_i8x64(bytes);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let half_2 = s::high_i8x64(bytes);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let half_3 = s::low_i8x64(bytes_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
+                let pairs = s::add_pairs_i32x16(lanes, lanes_4);
+                let half_4 = s::high_i8x64(bytes_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
+                let pairs_2 = s::add_pairs_i32x16(lanes, lanes_5);
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let half_5 = s::low_i8x64(bytes_3);
+                let lanes_6 = s::mul_s_by_i8x32::<2>(half_5, x);
+                let half_6 = s::high_i8x64(bytes_3);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_6, x);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let half_7 = s::low_i8x64(bytes_4);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_6, half_7, x);
+                let pairs_3 = s::add_pairs_i32x16(pairs, lanes_8);
+                let half_8 = s::high_i8x64(bytes_4);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_7, half_8, x);
+                let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_9);
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+                let half_9 = s::low_i8x64(bytes_5);
+                let lanes_10 = s::mul_s_by_i8x32::<0>(half_9, x_2);
+                let half_10 = s::high_i8x64(bytes_5);
+                let lanes_11 = s::mul_s_by_i8x32::<0>(half_10, x_2);
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+                let half_11 = s::low_i8x64(bytes_6);
+                let lanes_12 = s::mac_s_by_i8x32::<1>(lanes_10, half_11, x_2);
+                let pairs_5 = s::add_pairs_i32x16(pairs_3, lanes_12);
+                let half_12 = s::high_i8x64(bytes_6);
+                let lanes_13 = s::mac_s_by_i8x32::<1>(lanes_11, half_12, x_2);
+                let pairs_6 = s::add_pairs_i32x16(pairs_4, lanes_13);
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+                let half_13 = s::low_i8x64(bytes_7);
+                let lanes_14 = s::mul_s_by_i8x32::<2>(half_13, x_2);
+                let half_14 = s::high_i8x64(bytes_7);
+                let lanes_15 = s::mul_s_by_i8x32::<2>(half_14, x_2);
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+                let half_15 = s::low_i8x64(bytes_8);
+                let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
+                let pairs_7 = s::add_pairs_i32x16(pairs_5, lanes_16);
+                let half_16 = s::high_i8x64(bytes_8);
+                let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_16, x_2);
+                let pairs_8 = s::add_pairs_i32x16(pairs_6, lanes_17);
+                let sums_2 = s::fold_pairs_i32x16(pairs_7);
+                let sums_3 = s::fold_pairs_i32x16(pairs_8);
+                let sum = s::join_i32x8(sums_2, sums_3);
                 let product_2 = s::mul_i32x16(sum, scale);
                 totals = s::add_i32x16(totals, product_2);
             }
@@ -3343,29 +3598,29 @@ unsafe fn pass_n4_by256(
                 let lanes_3 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
-                let shift = s::sub_i32x16(product_2, lanes_2);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(3));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 256;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
-                    -63,
-                    -52,
-                    -42,
-                    -33,
-                    -25,
-                    -18,
-                    -11,
-                    -5,
-                    1,
-                    7,
-                    13,
-                    19,
-                    27,
-                    35,
-                    45,
-                    57,
+                    -60,
+                    -49,
+                    -39,
+                    -30,
+                    -22,
+                    -15,
+                    -8,
+                    -2,
+                    4,
+                    10,
+                    16,
+                    22,
+                    30,
+                    38,
+                    48,
+                    60,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
                 let half = s::low_i8x64(weights);
@@ -3373,7 +3628,7 @@ unsafe fn pass_n4_by256(
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_3 = s::low_i8x64(weights_3);
@@ -3381,7 +3636,7 @@ unsafe fn pass_n4_by256(
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_5 = s::low_i8x64(weights_5);
@@ -3389,7 +3644,7 @@ unsafe fn pass_n4_by256(
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let half_6 = s::low_i8x64(weights_6);
                 let sum_3 = codes_at + 192;
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let half_7 = s::low_i8x64(weights_7);
@@ -3407,41 +3662,45 @@ unsafe fn pass_n4_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_4, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_7);
+                    let lanes_8 = s::mul_s_by_i8x32::<2>(half_5, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_6, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_7, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum_4 = s::add_i32x8(sums_2, product_3);
                     let product_4 = s::mul_i32x8(sum_4, half_9);
                     let product_5 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_9 = s::and_i8x64(bytes_5, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_9);
                 let half_11 = s::high_i8x64(weights_9);
                 let index_10 = s::shr_u_i8x64::<4>(bytes_5);
                 let weights_10 = s::lookup_i8x64(values, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_11 = s::and_i8x64(bytes_6, bits_2);
                 let weights_11 = s::lookup_i8x64(values, index_11);
                 let half_13 = s::high_i8x64(weights_11);
                 let index_12 = s::shr_u_i8x64::<4>(bytes_6);
                 let weights_12 = s::lookup_i8x64(values, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_13 = s::and_i8x64(bytes_7, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_13);
                 let half_15 = s::high_i8x64(weights_13);
                 let index_14 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_14 = s::lookup_i8x64(values, index_14);
                 let half_16 = s::high_i8x64(weights_14);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let index_15 = s::and_i8x64(bytes_8, bits_2);
                 let weights_15 = s::lookup_i8x64(values, index_15);
                 let half_17 = s::high_i8x64(weights_15);
@@ -3459,14 +3718,18 @@ unsafe fn pass_n4_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_14, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_7);
+                    let lanes_8 = s::mul_s_by_i8x32::<2>(half_15, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum_4 = s::add_i32x8(sums_2, product_3);
                     let product_4 = s::mul_i32x8(sum_4, half_19);
                     let sum_5 = row * 16 + 8;
                     let total = s::load_i32x8(totals.at::<32>(sum_5));
@@ -3519,7 +3782,7 @@ unsafe fn alone_n4_by256(
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
-                let shift = s::sub_i32x16(product_2, lanes);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(3));
                 let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 256;
                 let place = row * block_count + block;
@@ -3528,53 +3791,85 @@ unsafe fn alone_n4_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
-                    -63,
-                    -52,
-                    -42,
-                    -33,
-                    -25,
-                    -18,
-                    -11,
-                    -5,
-                    1,
-                    7,
-                    13,
-                    19,
-                    27,
-                    35,
-                    45,
-                    57,
+                    -60,
+                    -49,
+                    -39,
+                    -30,
+                    -22,
+                    -15,
+                    -8,
+                    -2,
+                    4,
+                    10,
+                    16,
+                    22,
+                    30,
+                    38,
+                    48,
+                    60,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
-                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let half = s::low_i8x64(weights);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let half_2 = s::high_i8x64(weights);
+                let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let half_3 = s::low_i8x64(weights_2);
+                let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
+                let half_4 = s::high_i8x64(weights_2);
+                let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
-                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+                let half_5 = s::low_i8x64(weights_3);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_5, x);
+                let half_6 = s::high_i8x64(weights_3);
+                let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let half_7 = s::low_i8x64(weights_4);
+                let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
+                let pairs = s::add_pairs_i32x16(lanes, lanes_9);
+                let half_8 = s::high_i8x64(weights_4);
+                let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
+                let pairs_2 = s::add_pairs_i32x16(lanes, lanes_10);
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
-                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+                let half_9 = s::low_i8x64(weights_5);
+                let lanes_11 = s::mul_s_by_i8x32::<2>(half_9, x);
+                let half_10 = s::high_i8x64(weights_5);
+                let lanes_12 = s::mul_s_by_i8x32::<2>(half_10, x);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let half_11 = s::low_i8x64(weights_6);
+                let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
+                let half_12 = s::high_i8x64(weights_6);
+                let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
-                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+                let half_13 = s::low_i8x64(weights_7);
+                let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_13, x);
+                let half_14 = s::high_i8x64(weights_7);
+                let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_14, x);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
                 let weights_8 = s::lookup_i8x64(values, index_8);
-                let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let half_15 = s::low_i8x64(weights_8);
+                let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_15, x_2);
+                let pairs_3 = s::add_pairs_i32x16(pairs, lanes_17);
+                let half_16 = s::high_i8x64(weights_8);
+                let lanes_18 = s::mac_s_by_i8x32::<3>(lanes_16, half_16, x_2);
+                let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_18);
+                let sums_2 = s::fold_pairs_i32x16(pairs_3);
+                let sums_3 = s::fold_pairs_i32x16(pairs_4);
+                let whole = s::join_i32x8(sums_2, sums_3);
+                let sum = s::add_i32x16(whole, product_3);
                 let product_4 = s::mul_i32x16(sum, factor);
                 totals = s::add_i32x16(totals, product_4);
             }
@@ -3620,26 +3915,26 @@ unsafe fn pass_l4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 256;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let half = s::low_i8x64(weights);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let half_3 = s::low_i8x64(weights_3);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let half_5 = s::low_i8x64(weights_5);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let half_6 = s::low_i8x64(weights_6);
                 let sum_3 = codes_at + 192;
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let half_7 = s::low_i8x64(weights_7);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3653,35 +3948,38 @@ unsafe fn pass_l4_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
+                    let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_4, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_5, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_6, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum_4 = s::add_i32x8(sums_2, half_10);
                     let product_2 = s::mul_i32x8(sum_4, half_9);
                     let product_3 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let weights_9 = s::and_i8x64(bytes_5, bits);
                 let half_10 = s::high_i8x64(weights_9);
                 let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
                 let half_11 = s::high_i8x64(weights_10);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_11 = s::and_i8x64(bytes_6, bits);
                 let half_12 = s::high_i8x64(weights_11);
                 let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
                 let half_13 = s::high_i8x64(weights_12);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_13 = s::and_i8x64(bytes_7, bits);
                 let half_14 = s::high_i8x64(weights_13);
                 let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
                 let half_15 = s::high_i8x64(weights_14);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_15 = s::and_i8x64(bytes_8, bits);
                 let half_16 = s::high_i8x64(weights_15);
                 let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
@@ -3695,14 +3993,17 @@ unsafe fn pass_l4_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_11, x_2);
+                    let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_14, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_15, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_16, x);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum_4 = s::add_i32x8(sums_2, half_19);
                     let product_2 = s::mul_i32x8(sum_4, half_18);
                     let sum_5 = row * 16 + 8;
                     let total = s::load_i32x8(totals.at::<32>(sum_5));
@@ -3745,7 +4046,8 @@ unsafe fn alone_l4_by256(
     unsafe {
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
-            let mut totals = s::splat_i32(0);
+            let lanes = s::splat_i32(0);
+            let mut totals = lanes;
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
@@ -3757,27 +4059,57 @@ unsafe fn alone_l4_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
-                let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
+                let half = s::low_i8x64(weights);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let half_2 = s::high_i8x64(weights);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let half_3 = s::low_i8x64(weights_2);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
+                let half_4 = s::high_i8x64(weights_2);
+                let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
-                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+                let half_5 = s::low_i8x64(weights_3);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_4, half_5, x);
+                let half_6 = s::high_i8x64(weights_3);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_6, x);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let half_7 = s::low_i8x64(weights_4);
+                let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
+                let half_8 = s::high_i8x64(weights_4);
+                let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
-                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+                let half_9 = s::low_i8x64(weights_5);
+                let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_9, x);
+                let half_10 = s::high_i8x64(weights_5);
+                let lanes_11 = s::mac_s_by_i8x32::<2>(lanes_9, half_10, x);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let half_11 = s::low_i8x64(weights_6);
+                let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
+                let half_12 = s::high_i8x64(weights_6);
+                let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
-                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+                let half_13 = s::low_i8x64(weights_7);
+                let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_13, x);
+                let half_14 = s::high_i8x64(weights_7);
+                let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_14, x);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
-                let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let half_15 = s::low_i8x64(weights_8);
+                let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
+                let pairs = s::add_pairs_i32x16(lanes, lanes_16);
+                let half_16 = s::high_i8x64(weights_8);
+                let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_16, x_2);
+                let pairs_2 = s::add_pairs_i32x16(lanes, lanes_17);
+                let sums_2 = s::fold_pairs_i32x16(pairs);
+                let sums_3 = s::fold_pairs_i32x16(pairs_2);
+                let whole = s::join_i32x8(sums_2, sums_3);
+                let sum = s::add_i32x16(whole, s::splat_i32(x_sum.wrapping_mul(-8)));
                 let product_2 = s::mul_i32x16(sum, scale);
                 totals = s::add_i32x16(totals, product_2);
             }
@@ -3823,28 +4155,28 @@ unsafe fn pass_l6_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 384;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
                 let half = s::low_i8x64(weights);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
                 let half_3 = s::low_i8x64(weights_3);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -3852,25 +4184,25 @@ unsafe fn pass_l6_by256(
                 let weights_4 = s::and_i8x64(bits_9, bits);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_3 = codes_at + 192;
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
                 let half_5 = s::low_i8x64(weights_5);
                 let sum_4 = codes_at + 256;
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
                 let half_6 = s::low_i8x64(weights_6);
                 let sum_5 = codes_at + 320;
-                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
                 let half_7 = s::low_i8x64(weights_7);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -3885,58 +4217,62 @@ unsafe fn pass_l6_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
-                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
-                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
-                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
-                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                    let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_2, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_3, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_4, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_6);
+                    let lanes_7 = s::mul_s_by_i8x32::<3>(half_5, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_7, half_6, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_7, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum_6 = s::add_i32x8(sums_2, half_10);
                     let product_2 = s::mul_i32x8(sum_6, half_9);
                     let product_3 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let bytes_13 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let weights_9 = s::and_i8x64(bytes_13, bits);
                 let half_10 = s::high_i8x64(weights_9);
-                let bytes_14 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_14 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_10 = s::and_i8x64(bytes_14, bits);
                 let half_11 = s::high_i8x64(weights_10);
-                let bytes_15 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_11 = s::and_i8x64(bytes_15, bits);
                 let half_12 = s::high_i8x64(weights_11);
-                let bytes_16 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
                 let bits_15 = s::and_i8x64(shifted_7, bits_2);
-                let bytes_17 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_17 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
                 let bits_16 = s::and_i8x64(shifted_8, bits_4);
                 let bits_17 = s::or_i8x64(bits_15, bits_16);
-                let bytes_18 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_18 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
                 let bits_18 = s::and_i8x64(shifted_9, bits_7);
                 let bits_19 = s::or_i8x64(bits_17, bits_18);
                 let weights_12 = s::and_i8x64(bits_19, bits);
                 let half_13 = s::high_i8x64(weights_12);
-                let bytes_19 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_19 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_13 = s::and_i8x64(bytes_19, bits);
                 let half_14 = s::high_i8x64(weights_13);
-                let bytes_20 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_20 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let weights_14 = s::and_i8x64(bytes_20, bits);
                 let half_15 = s::high_i8x64(weights_14);
-                let bytes_21 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_21 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let weights_15 = s::and_i8x64(bytes_21, bits);
                 let half_16 = s::high_i8x64(weights_15);
-                let bytes_22 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_22 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
                 let bits_20 = s::and_i8x64(shifted_10, bits_2);
-                let bytes_23 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_23 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
                 let bits_21 = s::and_i8x64(shifted_11, bits_4);
                 let bits_22 = s::or_i8x64(bits_20, bits_21);
-                let bytes_24 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_24 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
                 let bits_23 = s::and_i8x64(shifted_12, bits_7);
                 let bits_24 = s::or_i8x64(bits_22, bits_23);
@@ -3951,14 +4287,18 @@ unsafe fn pass_l6_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
-                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
-                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
-                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
-                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
-                    let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_13, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_6);
+                    let lanes_7 = s::mul_s_by_i8x32::<3>(half_14, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_7, half_15, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum_6 = s::add_i32x8(sums_2, half_19);
                     let product_2 = s::mul_i32x8(sum_6, half_18);
                     let sum_7 = row * 16 + 8;
                     let total = s::load_i32x8(totals.at::<32>(sum_7));
@@ -4001,7 +4341,8 @@ unsafe fn alone_l6_by256(
     unsafe {
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
-            let mut totals = s::splat_i32(0);
+            let lanes = s::splat_i32(0);
+            let mut totals = lanes;
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
@@ -4013,59 +4354,91 @@ unsafe fn alone_l6_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
-                let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-32)), weights, x);
+                let half = s::low_i8x64(weights);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let half_2 = s::high_i8x64(weights);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
-                let products_2 = s::dot4_s_by_i8x64::<1>(products, weights_2, x);
+                let half_3 = s::low_i8x64(weights_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
+                let half_4 = s::high_i8x64(weights_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
-                let products_3 = s::dot4_s_by_i8x64::<2>(products_2, weights_3, x);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let half_5 = s::low_i8x64(weights_3);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_4, half_5, x);
+                let half_6 = s::high_i8x64(weights_3);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_5, half_6, x);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
                 let bits_9 = s::or_i8x64(bits_6, bits_8);
                 let weights_4 = s::and_i8x64(bits_9, bits);
-                let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
+                let half_7 = s::low_i8x64(weights_4);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_6, half_7, x_2);
+                let pairs = s::add_pairs_i32x16(lanes, lanes_8);
+                let half_8 = s::high_i8x64(weights_4);
+                let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_8, x_2);
+                let pairs_2 = s::add_pairs_i32x16(lanes, lanes_9);
                 let sum_3 = codes_at + 192;
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
-                let products_5 = s::dot4_s_by_i8x64::<3>(products_4, weights_5, x);
+                let half_9 = s::low_i8x64(weights_5);
+                let lanes_10 = s::mul_s_by_i8x32::<3>(half_9, x);
+                let half_10 = s::high_i8x64(weights_5);
+                let lanes_11 = s::mul_s_by_i8x32::<3>(half_10, x);
                 let sum_4 = codes_at + 256;
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
-                let products_6 = s::dot4_s_by_i8x64::<0>(products_5, weights_6, x_2);
+                let half_11 = s::low_i8x64(weights_6);
+                let lanes_12 = s::mac_s_by_i8x32::<0>(lanes_10, half_11, x_2);
+                let half_12 = s::high_i8x64(weights_6);
+                let lanes_13 = s::mac_s_by_i8x32::<0>(lanes_11, half_12, x_2);
                 let sum_5 = codes_at + 320;
-                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
-                let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let half_13 = s::low_i8x64(weights_7);
+                let lanes_14 = s::mac_s_by_i8x32::<1>(lanes_12, half_13, x_2);
+                let half_14 = s::high_i8x64(weights_7);
+                let lanes_15 = s::mac_s_by_i8x32::<1>(lanes_13, half_14, x_2);
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
                 let weights_8 = s::and_i8x64(bits_14, bits);
-                let sum_6 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let half_15 = s::low_i8x64(weights_8);
+                let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
+                let pairs_3 = s::add_pairs_i32x16(pairs, lanes_16);
+                let half_16 = s::high_i8x64(weights_8);
+                let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_16, x_2);
+                let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_17);
+                let sums_2 = s::fold_pairs_i32x16(pairs_3);
+                let sums_3 = s::fold_pairs_i32x16(pairs_4);
+                let whole = s::join_i32x8(sums_2, sums_3);
+                let sum_6 = s::add_i32x16(whole, s::splat_i32(x_sum.wrapping_mul(-32)));
                 let product_2 = s::mul_i32x16(sum_6, scale);
                 totals = s::add_i32x16(totals, product_2);
             }
@@ -4113,129 +4486,92 @@ unsafe fn pass_n5_by256(
                 let lanes_3 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, lanes_3);
-                let shift = s::sub_i32x16(product_2, lanes_2);
+                let shift = s::sub_i32x16(product_2, lanes_3);
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 320;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let sum = codes_at + 256;
-                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.at::<64>(sum));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let top = s::and_i8x64(tops, bits_2);
-                let found = s::lookup_i8x64(masks, top);
-                let index = s::and_i8x64(bytes, bits_2);
+                let bits_3 = s::and_i8x64(bytes, bits_2);
+                let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+                let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+                let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+                let index = s::or_i8x64(bits_3, bits_5);
                 let lower = s::lanes_i8x16([
-                    -65,
-                    -58,
-                    -50,
-                    -45,
-                    -41,
-                    -37,
-                    -33,
-                    -29,
-                    -25,
-                    -21,
-                    -18,
-                    -15,
-                    -12,
-                    -9,
-                    -6,
-                    -3,
-                ]);
-                let found_2 = s::lookup_i8x64(lower, index);
-                let change = s::lanes_i8x16([
-                    -65,
-                    -59,
-                    -53,
-                    -37,
-                    -36,
-                    -43,
-                    -50,
-                    -10,
-                    -2,
-                    -10,
+                    -64,
+                    -57,
                     -49,
                     -44,
-                    -34,
                     -40,
-                    -49,
-                    -61,
+                    -36,
+                    -32,
+                    -28,
+                    -24,
+                    -20,
+                    -17,
+                    -14,
+                    -11,
+                    -8,
+                    -5,
+                    -2,
                 ]);
-                let found_3 = s::lookup_i8x64(change, index);
-                let bits_3 = s::and_i8x64(found_3, found);
-                let weights = s::xor_i8x64(found_2, bits_3);
+                let upper = s::lanes_i8x16([1, 4, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38, 43, 48, 54, 63]);
+                let weights = s::lookup32_i8x64(lower, upper, index);
                 let half = s::low_i8x64(weights);
-                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
-                let top_2 = s::shr_u_i8x64::<4>(tops_2);
-                let found_4 = s::lookup_i8x64(masks, top_2);
-                let index_2 = s::shr_u_i8x64::<4>(bytes);
-                let found_5 = s::lookup_i8x64(lower, index_2);
-                let found_6 = s::lookup_i8x64(change, index_2);
-                let bits_4 = s::and_i8x64(found_6, found_4);
-                let weights_2 = s::xor_i8x64(found_5, bits_4);
+                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+                let bits_6 = s::and_i8x64(tops_2, bits_4);
+                let index_2 = s::or_i8x64(shifted_2, bits_6);
+                let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum_2 = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum_2));
-                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted = s::shr_u_i8x64::<1>(tops_3);
-                let top_3 = s::and_i8x64(shifted, bits_2);
-                let found_7 = s::lookup_i8x64(masks, top_3);
-                let index_3 = s::and_i8x64(bytes_2, bits_2);
-                let found_8 = s::lookup_i8x64(lower, index_3);
-                let found_9 = s::lookup_i8x64(change, index_3);
-                let bits_5 = s::and_i8x64(found_9, found_7);
-                let weights_3 = s::xor_i8x64(found_8, bits_5);
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_7 = s::and_i8x64(bytes_2, bits_2);
+                let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+                let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+                let index_3 = s::or_i8x64(bits_7, bits_8);
+                let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
                 let half_3 = s::low_i8x64(weights_3);
-                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
-                let top_4 = s::shr_u_i8x64::<5>(tops_4);
-                let found_10 = s::lookup_i8x64(masks, top_4);
-                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let found_11 = s::lookup_i8x64(lower, index_4);
-                let found_12 = s::lookup_i8x64(change, index_4);
-                let bits_6 = s::and_i8x64(found_12, found_10);
-                let weights_4 = s::xor_i8x64(found_11, bits_6);
+                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+                let bits_9 = s::and_i8x64(shifted_5, bits_4);
+                let index_4 = s::or_i8x64(shifted_4, bits_9);
+                let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_3 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_3));
-                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
-                let top_5 = s::and_i8x64(shifted_2, bits_2);
-                let found_13 = s::lookup_i8x64(masks, top_5);
-                let index_5 = s::and_i8x64(bytes_3, bits_2);
-                let found_14 = s::lookup_i8x64(lower, index_5);
-                let found_15 = s::lookup_i8x64(change, index_5);
-                let bits_7 = s::and_i8x64(found_15, found_13);
-                let weights_5 = s::xor_i8x64(found_14, bits_7);
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_10 = s::and_i8x64(bytes_3, bits_2);
+                let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+                let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+                let index_5 = s::or_i8x64(bits_10, bits_11);
+                let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
                 let half_5 = s::low_i8x64(weights_5);
-                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
-                let top_6 = s::shr_u_i8x64::<6>(tops_6);
-                let found_16 = s::lookup_i8x64(masks, top_6);
-                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let found_17 = s::lookup_i8x64(lower, index_6);
-                let found_18 = s::lookup_i8x64(change, index_6);
-                let bits_8 = s::and_i8x64(found_18, found_16);
-                let weights_6 = s::xor_i8x64(found_17, bits_8);
+                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+                let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+                let bits_12 = s::and_i8x64(shifted_8, bits_4);
+                let index_6 = s::or_i8x64(shifted_7, bits_12);
+                let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
                 let half_6 = s::low_i8x64(weights_6);
                 let sum_4 = codes_at + 192;
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_4));
-                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
-                let top_7 = s::and_i8x64(shifted_3, bits_2);
-                let found_19 = s::lookup_i8x64(masks, top_7);
-                let index_7 = s::and_i8x64(bytes_4, bits_2);
-                let found_20 = s::lookup_i8x64(lower, index_7);
-                let found_21 = s::lookup_i8x64(change, index_7);
-                let bits_9 = s::and_i8x64(found_21, found_19);
-                let weights_7 = s::xor_i8x64(found_20, bits_9);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_13 = s::and_i8x64(bytes_4, bits_2);
+                let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+                let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+                let index_7 = s::or_i8x64(bits_13, bits_14);
+                let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
                 let half_7 = s::low_i8x64(weights_7);
-                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
-                let top_8 = s::shr_u_i8x64::<7>(tops_8);
-                let found_22 = s::lookup_i8x64(masks, top_8);
-                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-                let found_23 = s::lookup_i8x64(lower, index_8);
-                let found_24 = s::lookup_i8x64(change, index_8);
-                let bits_10 = s::and_i8x64(found_24, found_22);
-                let weights_8 = s::xor_i8x64(found_23, bits_10);
+                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+                let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+                let bits_15 = s::and_i8x64(shifted_11, bits_4);
+                let index_8 = s::or_i8x64(shifted_10, bits_15);
+                let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
                 let half_8 = s::low_i8x64(weights_8);
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
@@ -4248,97 +4584,81 @@ unsafe fn pass_n5_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_4, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_7);
+                    let lanes_8 = s::mul_s_by_i8x32::<2>(half_5, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_6, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_7, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum_5 = s::add_i32x8(sums_2, product_3);
                     let product_4 = s::mul_i32x8(sum_5, half_9);
                     let product_5 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
-                let tops_9 = s::load_i8x64(codes.at::<64>(sum));
-                let top_9 = s::and_i8x64(tops_9, bits_2);
-                let found_25 = s::lookup_i8x64(masks, top_9);
-                let index_9 = s::and_i8x64(bytes_5, bits_2);
-                let found_26 = s::lookup_i8x64(lower, index_9);
-                let found_27 = s::lookup_i8x64(change, index_9);
-                let bits_11 = s::and_i8x64(found_27, found_25);
-                let weights_9 = s::xor_i8x64(found_26, bits_11);
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops_9 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_16 = s::and_i8x64(bytes_5, bits_2);
+                let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+                let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+                let index_9 = s::or_i8x64(bits_16, bits_17);
+                let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
                 let half_11 = s::high_i8x64(weights_9);
-                let tops_10 = s::load_i8x64(codes.at::<64>(sum));
-                let top_10 = s::shr_u_i8x64::<4>(tops_10);
-                let found_28 = s::lookup_i8x64(masks, top_10);
-                let index_10 = s::shr_u_i8x64::<4>(bytes_5);
-                let found_29 = s::lookup_i8x64(lower, index_10);
-                let found_30 = s::lookup_i8x64(change, index_10);
-                let bits_12 = s::and_i8x64(found_30, found_28);
-                let weights_10 = s::xor_i8x64(found_29, bits_12);
+                let tops_10 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_18 = s::and_i8x64(tops_10, bits_4);
+                let index_10 = s::or_i8x64(shifted_13, bits_18);
+                let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
-                let tops_11 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_4 = s::shr_u_i8x64::<1>(tops_11);
-                let top_11 = s::and_i8x64(shifted_4, bits_2);
-                let found_31 = s::lookup_i8x64(masks, top_11);
-                let index_11 = s::and_i8x64(bytes_6, bits_2);
-                let found_32 = s::lookup_i8x64(lower, index_11);
-                let found_33 = s::lookup_i8x64(change, index_11);
-                let bits_13 = s::and_i8x64(found_33, found_31);
-                let weights_11 = s::xor_i8x64(found_32, bits_13);
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let tops_11 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_19 = s::and_i8x64(bytes_6, bits_2);
+                let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+                let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+                let index_11 = s::or_i8x64(bits_19, bits_20);
+                let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
                 let half_13 = s::high_i8x64(weights_11);
-                let tops_12 = s::load_i8x64(codes.at::<64>(sum));
-                let top_12 = s::shr_u_i8x64::<5>(tops_12);
-                let found_34 = s::lookup_i8x64(masks, top_12);
-                let index_12 = s::shr_u_i8x64::<4>(bytes_6);
-                let found_35 = s::lookup_i8x64(lower, index_12);
-                let found_36 = s::lookup_i8x64(change, index_12);
-                let bits_14 = s::and_i8x64(found_36, found_34);
-                let weights_12 = s::xor_i8x64(found_35, bits_14);
+                let tops_12 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+                let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+                let bits_21 = s::and_i8x64(shifted_16, bits_4);
+                let index_12 = s::or_i8x64(shifted_15, bits_21);
+                let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
-                let tops_13 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_5 = s::shr_u_i8x64::<2>(tops_13);
-                let top_13 = s::and_i8x64(shifted_5, bits_2);
-                let found_37 = s::lookup_i8x64(masks, top_13);
-                let index_13 = s::and_i8x64(bytes_7, bits_2);
-                let found_38 = s::lookup_i8x64(lower, index_13);
-                let found_39 = s::lookup_i8x64(change, index_13);
-                let bits_15 = s::and_i8x64(found_39, found_37);
-                let weights_13 = s::xor_i8x64(found_38, bits_15);
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let tops_13 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_22 = s::and_i8x64(bytes_7, bits_2);
+                let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+                let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+                let index_13 = s::or_i8x64(bits_22, bits_23);
+                let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
                 let half_15 = s::high_i8x64(weights_13);
-                let tops_14 = s::load_i8x64(codes.at::<64>(sum));
-                let top_14 = s::shr_u_i8x64::<6>(tops_14);
-                let found_40 = s::lookup_i8x64(masks, top_14);
-                let index_14 = s::shr_u_i8x64::<4>(bytes_7);
-                let found_41 = s::lookup_i8x64(lower, index_14);
-                let found_42 = s::lookup_i8x64(change, index_14);
-                let bits_16 = s::and_i8x64(found_42, found_40);
-                let weights_14 = s::xor_i8x64(found_41, bits_16);
+                let tops_14 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+                let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+                let bits_24 = s::and_i8x64(shifted_19, bits_4);
+                let index_14 = s::or_i8x64(shifted_18, bits_24);
+                let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
                 let half_16 = s::high_i8x64(weights_14);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
-                let tops_15 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_6 = s::shr_u_i8x64::<3>(tops_15);
-                let top_15 = s::and_i8x64(shifted_6, bits_2);
-                let found_43 = s::lookup_i8x64(masks, top_15);
-                let index_15 = s::and_i8x64(bytes_8, bits_2);
-                let found_44 = s::lookup_i8x64(lower, index_15);
-                let found_45 = s::lookup_i8x64(change, index_15);
-                let bits_17 = s::and_i8x64(found_45, found_43);
-                let weights_15 = s::xor_i8x64(found_44, bits_17);
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let tops_15 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_25 = s::and_i8x64(bytes_8, bits_2);
+                let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+                let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+                let index_15 = s::or_i8x64(bits_25, bits_26);
+                let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
                 let half_17 = s::high_i8x64(weights_15);
-                let tops_16 = s::load_i8x64(codes.at::<64>(sum));
-                let top_16 = s::shr_u_i8x64::<7>(tops_16);
-                let found_46 = s::lookup_i8x64(masks, top_16);
-                let index_16 = s::shr_u_i8x64::<4>(bytes_8);
-                let found_47 = s::lookup_i8x64(lower, index_16);
-                let found_48 = s::lookup_i8x64(change, index_16);
-                let bits_18 = s::and_i8x64(found_48, found_46);
-                let weights_16 = s::xor_i8x64(found_47, bits_18);
+                let tops_16 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+                let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+                let bits_27 = s::and_i8x64(shifted_22, bits_4);
+                let index_16 = s::or_i8x64(shifted_21, bits_27);
+                let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
                 let half_18 = s::high_i8x64(weights_16);
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
@@ -4351,14 +4671,18 @@ unsafe fn pass_n5_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                    let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_14, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_7);
+                    let lanes_8 = s::mul_s_by_i8x32::<2>(half_15, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum_5 = s::add_i32x8(sums_2, product_3);
                     let product_4 = s::mul_i32x8(sum_5, half_19);
                     let sum_6 = row * 16 + 8;
                     let total = s::load_i32x8(totals.at::<32>(sum_6));
@@ -4411,7 +4735,7 @@ unsafe fn alone_n5_by256(
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, lanes_2);
-                let shift = s::sub_i32x16(product_2, lanes);
+                let shift = s::sub_i32x16(product_2, lanes_2);
                 let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 320;
                 let place = row * block_count + block;
@@ -4420,124 +4744,119 @@ unsafe fn alone_n5_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let sum = codes_at + 256;
-                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.at::<64>(sum));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let top = s::and_i8x64(tops, bits_2);
-                let found = s::lookup_i8x64(masks, top);
-                let index = s::and_i8x64(bytes, bits_2);
+                let bits_3 = s::and_i8x64(bytes, bits_2);
+                let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+                let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+                let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+                let index = s::or_i8x64(bits_3, bits_5);
                 let lower = s::lanes_i8x16([
-                    -65,
-                    -58,
-                    -50,
-                    -45,
-                    -41,
-                    -37,
-                    -33,
-                    -29,
-                    -25,
-                    -21,
-                    -18,
-                    -15,
-                    -12,
-                    -9,
-                    -6,
-                    -3,
-                ]);
-                let found_2 = s::lookup_i8x64(lower, index);
-                let change = s::lanes_i8x16([
-                    -65,
-                    -59,
-                    -53,
-                    -37,
-                    -36,
-                    -43,
-                    -50,
-                    -10,
-                    -2,
-                    -10,
+                    -64,
+                    -57,
                     -49,
                     -44,
-                    -34,
                     -40,
-                    -49,
-                    -61,
+                    -36,
+                    -32,
+                    -28,
+                    -24,
+                    -20,
+                    -17,
+                    -14,
+                    -11,
+                    -8,
+                    -5,
+                    -2,
                 ]);
-                let found_3 = s::lookup_i8x64(change, index);
-                let bits_3 = s::and_i8x64(found_3, found);
-                let weights = s::xor_i8x64(found_2, bits_3);
-                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
-                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
-                let top_2 = s::shr_u_i8x64::<4>(tops_2);
-                let found_4 = s::lookup_i8x64(masks, top_2);
-                let index_2 = s::shr_u_i8x64::<4>(bytes);
-                let found_5 = s::lookup_i8x64(lower, index_2);
-                let found_6 = s::lookup_i8x64(change, index_2);
-                let bits_4 = s::and_i8x64(found_6, found_4);
-                let weights_2 = s::xor_i8x64(found_5, bits_4);
-                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted = s::shr_u_i8x64::<1>(tops_3);
-                let top_3 = s::and_i8x64(shifted, bits_2);
-                let found_7 = s::lookup_i8x64(masks, top_3);
-                let index_3 = s::and_i8x64(bytes_2, bits_2);
-                let found_8 = s::lookup_i8x64(lower, index_3);
-                let found_9 = s::lookup_i8x64(change, index_3);
-                let bits_5 = s::and_i8x64(found_9, found_7);
-                let weights_3 = s::xor_i8x64(found_8, bits_5);
-                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
-                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
-                let top_4 = s::shr_u_i8x64::<5>(tops_4);
-                let found_10 = s::lookup_i8x64(masks, top_4);
-                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let found_11 = s::lookup_i8x64(lower, index_4);
-                let found_12 = s::lookup_i8x64(change, index_4);
-                let bits_6 = s::and_i8x64(found_12, found_10);
-                let weights_4 = s::xor_i8x64(found_11, bits_6);
-                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
-                let top_5 = s::and_i8x64(shifted_2, bits_2);
-                let found_13 = s::lookup_i8x64(masks, top_5);
-                let index_5 = s::and_i8x64(bytes_3, bits_2);
-                let found_14 = s::lookup_i8x64(lower, index_5);
-                let found_15 = s::lookup_i8x64(change, index_5);
-                let bits_7 = s::and_i8x64(found_15, found_13);
-                let weights_5 = s::xor_i8x64(found_14, bits_7);
-                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
-                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
-                let top_6 = s::shr_u_i8x64::<6>(tops_6);
-                let found_16 = s::lookup_i8x64(masks, top_6);
-                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let found_17 = s::lookup_i8x64(lower, index_6);
-                let found_18 = s::lookup_i8x64(change, index_6);
-                let bits_8 = s::and_i8x64(found_18, found_16);
-                let weights_6 = s::xor_i8x64(found_17, bits_8);
-                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
-                let top_7 = s::and_i8x64(shifted_3, bits_2);
-                let found_19 = s::lookup_i8x64(masks, top_7);
-                let index_7 = s::and_i8x64(bytes_4, bits_2);
-                let found_20 = s::lookup_i8x64(lower, index_7);
-                let found_21 = s::lookup_i8x64(change, index_7);
-                let bits_9 = s::and_i8x64(found_21, found_19);
-                let weights_7 = s::xor_i8x64(found_20, bits_9);
-                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
-                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
-                let top_8 = s::shr_u_i8x64::<7>(tops_8);
-                let found_22 = s::lookup_i8x64(masks, top_8);
-                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-                let found_23 = s::lookup_i8x64(lower, index_8);
-                let found_24 = s::lookup_i8x64(change, index_8);
-                let bits_10 = s::and_i8x64(found_24, found_22);
-                let weights_8 = s::xor_i8x64(found_23, bits_10);
-                let sum_2 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let upper = s::lanes_i8x16([1, 4, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38, 43, 48, 54, 63]);
+                let weights = s::lookup32_i8x64(lower, upper, index);
+                let half = s::low_i8x64(weights);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let half_2 = s::high_i8x64(weights);
+                let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
+                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+                let bits_6 = s::and_i8x64(tops_2, bits_4);
+                let index_2 = s::or_i8x64(shifted_2, bits_6);
+                let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
+                let half_3 = s::low_i8x64(weights_2);
+                let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
+                let half_4 = s::high_i8x64(weights_2);
+                let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_7 = s::and_i8x64(bytes_2, bits_2);
+                let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+                let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+                let index_3 = s::or_i8x64(bits_7, bits_8);
+                let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
+                let half_5 = s::low_i8x64(weights_3);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_5, x);
+                let half_6 = s::high_i8x64(weights_3);
+                let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x);
+                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+                let bits_9 = s::and_i8x64(shifted_5, bits_4);
+                let index_4 = s::or_i8x64(shifted_4, bits_9);
+                let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
+                let half_7 = s::low_i8x64(weights_4);
+                let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
+                let pairs = s::add_pairs_i32x16(lanes, lanes_9);
+                let half_8 = s::high_i8x64(weights_4);
+                let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
+                let pairs_2 = s::add_pairs_i32x16(lanes, lanes_10);
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_10 = s::and_i8x64(bytes_3, bits_2);
+                let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+                let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+                let index_5 = s::or_i8x64(bits_10, bits_11);
+                let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
+                let half_9 = s::low_i8x64(weights_5);
+                let lanes_11 = s::mul_s_by_i8x32::<2>(half_9, x);
+                let half_10 = s::high_i8x64(weights_5);
+                let lanes_12 = s::mul_s_by_i8x32::<2>(half_10, x);
+                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+                let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+                let bits_12 = s::and_i8x64(shifted_8, bits_4);
+                let index_6 = s::or_i8x64(shifted_7, bits_12);
+                let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
+                let half_11 = s::low_i8x64(weights_6);
+                let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
+                let half_12 = s::high_i8x64(weights_6);
+                let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_13 = s::and_i8x64(bytes_4, bits_2);
+                let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+                let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+                let index_7 = s::or_i8x64(bits_13, bits_14);
+                let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
+                let half_13 = s::low_i8x64(weights_7);
+                let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_13, x);
+                let half_14 = s::high_i8x64(weights_7);
+                let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_14, x);
+                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+                let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+                let bits_15 = s::and_i8x64(shifted_11, bits_4);
+                let index_8 = s::or_i8x64(shifted_10, bits_15);
+                let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
+                let half_15 = s::low_i8x64(weights_8);
+                let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_15, x_2);
+                let pairs_3 = s::add_pairs_i32x16(pairs, lanes_17);
+                let half_16 = s::high_i8x64(weights_8);
+                let lanes_18 = s::mac_s_by_i8x32::<3>(lanes_16, half_16, x_2);
+                let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_18);
+                let sums_2 = s::fold_pairs_i32x16(pairs_3);
+                let sums_3 = s::fold_pairs_i32x16(pairs_4);
+                let whole = s::join_i32x8(sums_2, sums_3);
+                let sum_2 = s::add_i32x16(whole, product_3);
                 let product_4 = s::mul_i32x16(sum_2, factor);
                 totals = s::add_i32x16(totals, product_4);
             }
@@ -4585,29 +4904,29 @@ unsafe fn pass_n3_by256(
                 let lanes_3 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, lanes_2);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(5));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 192;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
-                    -37,
-                    -22,
-                    -13,
-                    -6,
-                    0,
-                    7,
-                    15,
-                    26,
-                    -37,
-                    -22,
-                    -13,
-                    -6,
-                    0,
-                    7,
-                    15,
-                    26,
+                    -32,
+                    -17,
+                    -8,
+                    -1,
+                    5,
+                    12,
+                    20,
+                    31,
+                    -32,
+                    -17,
+                    -8,
+                    -1,
+                    5,
+                    12,
+                    20,
+                    31,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
                 let half = s::low_i8x64(weights);
@@ -4615,7 +4934,7 @@ unsafe fn pass_n3_by256(
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_3 = s::low_i8x64(weights_3);
@@ -4623,23 +4942,23 @@ unsafe fn pass_n3_by256(
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_5 = s::low_i8x64(weights_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let half_6 = s::low_i8x64(weights_6);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_3 = s::splat_i32_i8x64(0x1111_1111);
                 let bits_4 = s::and_i8x64(shifted, bits_3);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_5 = s::splat_i32_i8x64(0x2222_2222);
                 let bits_6 = s::and_i8x64(shifted_2, bits_5);
                 let bits_7 = s::or_i8x64(bits_4, bits_6);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_8 = s::splat_i32_i8x64(0x4444_4444);
                 let bits_9 = s::and_i8x64(shifted_3, bits_8);
@@ -4661,48 +4980,51 @@ unsafe fn pass_n3_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_4, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_5, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_6, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_7, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum_3 = s::add_i32x8(sums_2, product_3);
                     let product_4 = s::mul_i32x8(sum_3, half_9);
                     let product_5 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_9 = s::and_i8x64(bytes_7, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_9);
                 let half_11 = s::high_i8x64(weights_9);
                 let index_10 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_10 = s::lookup_i8x64(values, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_11 = s::and_i8x64(bytes_8, bits_2);
                 let weights_11 = s::lookup_i8x64(values, index_11);
                 let half_13 = s::high_i8x64(weights_11);
                 let index_12 = s::shr_u_i8x64::<4>(bytes_8);
                 let weights_12 = s::lookup_i8x64(values, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_13 = s::and_i8x64(bytes_9, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_13);
                 let half_15 = s::high_i8x64(weights_13);
                 let index_14 = s::shr_u_i8x64::<4>(bytes_9);
                 let weights_14 = s::lookup_i8x64(values, index_14);
                 let half_16 = s::high_i8x64(weights_14);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
                 let bits_11 = s::and_i8x64(shifted_4, bits_3);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
                 let bits_12 = s::and_i8x64(shifted_5, bits_5);
                 let bits_13 = s::or_i8x64(bits_11, bits_12);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
                 let bits_14 = s::and_i8x64(shifted_6, bits_8);
                 let bits_15 = s::or_i8x64(bits_13, bits_14);
@@ -4723,14 +5045,17 @@ unsafe fn pass_n3_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                    let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_14, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_15, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum_3 = s::add_i32x8(sums_2, product_3);
                     let product_4 = s::mul_i32x8(sum_3, half_19);
                     let sum_4 = row * 16 + 8;
                     let total = s::load_i32x8(totals.at::<32>(sum_4));
@@ -4783,7 +5108,7 @@ unsafe fn alone_n3_by256(
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, lanes);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(5));
                 let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 192;
                 let place = row * block_count + block;
@@ -4792,65 +5117,95 @@ unsafe fn alone_n3_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
-                    -37,
-                    -22,
-                    -13,
-                    -6,
-                    0,
-                    7,
-                    15,
-                    26,
-                    -37,
-                    -22,
-                    -13,
-                    -6,
-                    0,
-                    7,
-                    15,
-                    26,
+                    -32,
+                    -17,
+                    -8,
+                    -1,
+                    5,
+                    12,
+                    20,
+                    31,
+                    -32,
+                    -17,
+                    -8,
+                    -1,
+                    5,
+                    12,
+                    20,
+                    31,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
-                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let half = s::low_i8x64(weights);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let half_2 = s::high_i8x64(weights);
+                let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
+                let half_3 = s::low_i8x64(weights_2);
+                let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
+                let half_4 = s::high_i8x64(weights_2);
+                let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
-                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+                let half_5 = s::low_i8x64(weights_3);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_5, x);
+                let half_6 = s::high_i8x64(weights_3);
+                let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
+                let half_7 = s::low_i8x64(weights_4);
+                let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
+                let half_8 = s::high_i8x64(weights_4);
+                let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
-                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+                let half_9 = s::low_i8x64(weights_5);
+                let lanes_11 = s::mac_s_by_i8x32::<2>(lanes_9, half_9, x);
+                let half_10 = s::high_i8x64(weights_5);
+                let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_10, x);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let half_11 = s::low_i8x64(weights_6);
+                let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
+                let half_12 = s::high_i8x64(weights_6);
+                let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
                 let bits_5 = s::or_i8x64(bits_3, bits_4);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
                 let bits_7 = s::or_i8x64(bits_5, bits_6);
                 let index_7 = s::and_i8x64(bits_7, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
-                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+                let half_13 = s::low_i8x64(weights_7);
+                let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_13, x);
+                let half_14 = s::high_i8x64(weights_7);
+                let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_14, x);
                 let index_8 = s::shr_u_i8x64::<4>(bits_7);
                 let weights_8 = s::lookup_i8x64(values, index_8);
-                let sum_3 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let half_15 = s::low_i8x64(weights_8);
+                let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_15, x_2);
+                let pairs = s::add_pairs_i32x16(lanes, lanes_17);
+                let half_16 = s::high_i8x64(weights_8);
+                let lanes_18 = s::mac_s_by_i8x32::<3>(lanes_16, half_16, x_2);
+                let pairs_2 = s::add_pairs_i32x16(lanes, lanes_18);
+                let sums_2 = s::fold_pairs_i32x16(pairs);
+                let sums_3 = s::fold_pairs_i32x16(pairs_2);
+                let whole = s::join_i32x8(sums_2, sums_3);
+                let sum_3 = s::add_i32x16(whole, product_3);
                 let product_4 = s::mul_i32x16(sum_3, factor);
                 totals = s::add_i32x16(totals, product_4);
             }
@@ -4898,32 +5253,32 @@ unsafe fn pass_n2_by256(
                 let lanes_3 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, lanes_2);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(5));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 128;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
-                let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+                let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
                 let weights = s::lookup_i8x64(values, index);
                 let half = s::low_i8x64(weights);
                 let values_2 = s::lanes_i8x16([
-                    -21,
-                    -21,
-                    -21,
-                    -21,
-                    -8,
-                    -8,
-                    -8,
-                    -8,
-                    0,
-                    0,
-                    0,
-                    0,
-                    10,
-                    10,
-                    10,
-                    10,
+                    -16,
+                    -16,
+                    -16,
+                    -16,
+                    -3,
+                    -3,
+                    -3,
+                    -3,
+                    5,
+                    5,
+                    5,
+                    5,
+                    15,
+                    15,
+                    15,
+                    15,
                 ]);
                 let weights_2 = s::lookup_i8x64(values_2, index);
                 let half_2 = s::low_i8x64(weights_2);
@@ -4933,7 +5288,7 @@ unsafe fn pass_n2_by256(
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let half_5 = s::low_i8x64(weights_5);
@@ -4955,20 +5310,23 @@ unsafe fn pass_n2_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
-                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
-                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
-                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
-                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
-                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_2, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_5, half_3, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_4, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_5, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_6, x);
+                    let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_9, half_7, x_2);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum_2 = s::add_i32x8(sums_2, product_3);
                     let product_4 = s::mul_i32x8(sum_2, half_9);
                     let product_5 = row * 16;
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_5);
                 let half_11 = s::high_i8x64(weights_9);
@@ -4979,7 +5337,7 @@ unsafe fn pass_n2_by256(
                 let half_13 = s::high_i8x64(weights_11);
                 let weights_12 = s::lookup_i8x64(values_2, index_6);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_7);
                 let half_15 = s::high_i8x64(weights_13);
@@ -5001,14 +5359,17 @@ unsafe fn pass_n2_by256(
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
                     let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
-                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_12, x);
-                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_13, x_2);
-                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_14, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_15, x);
-                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
-                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
-                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_5, half_13, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_14, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_15, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_16, x);
+                    let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_9, half_17, x_2);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum_2 = s::add_i32x8(sums_2, product_3);
                     let product_4 = s::mul_i32x8(sum_2, half_19);
                     let sum_3 = row * 16 + 8;
                     let total = s::load_i32x8(totals.at::<32>(sum_3));
@@ -5061,7 +5422,7 @@ unsafe fn alone_n2_by256(
                 let lanes_2 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, lanes);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(5));
                 let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 128;
                 let place = row * block_count + block;
@@ -5070,48 +5431,78 @@ unsafe fn alone_n2_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
-                let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+                let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
                 let weights = s::lookup_i8x64(values, index);
-                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let half = s::low_i8x64(weights);
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let half_2 = s::high_i8x64(weights);
+                let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
                 let values_2 = s::lanes_i8x16([
-                    -21,
-                    -21,
-                    -21,
-                    -21,
-                    -8,
-                    -8,
-                    -8,
-                    -8,
-                    0,
-                    0,
-                    0,
-                    0,
-                    10,
-                    10,
-                    10,
-                    10,
+                    -16,
+                    -16,
+                    -16,
+                    -16,
+                    -3,
+                    -3,
+                    -3,
+                    -3,
+                    5,
+                    5,
+                    5,
+                    5,
+                    15,
+                    15,
+                    15,
+                    15,
                 ]);
                 let weights_2 = s::lookup_i8x64(values_2, index);
-                let products_2 = s::dot4_s_by_i8x64::<2>(products, weights_2, x);
+                let half_3 = s::low_i8x64(weights_2);
+                let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_3, half_3, x);
+                let half_4 = s::high_i8x64(weights_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_4, half_4, x);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
-                let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
+                let half_5 = s::low_i8x64(weights_3);
+                let lanes_7 = s::mac_s_by_i8x32::<0>(lanes_5, half_5, x_2);
+                let half_6 = s::high_i8x64(weights_3);
+                let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_6, half_6, x_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
-                let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let half_7 = s::low_i8x64(weights_4);
+                let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_7, x_2);
+                let half_8 = s::high_i8x64(weights_4);
+                let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_8, x_2);
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
-                let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
+                let half_9 = s::low_i8x64(weights_5);
+                let lanes_11 = s::mac_s_by_i8x32::<1>(lanes_9, half_9, x);
+                let half_10 = s::high_i8x64(weights_5);
+                let lanes_12 = s::mac_s_by_i8x32::<1>(lanes_10, half_10, x);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
-                let products_6 = s::dot4_s_by_i8x64::<3>(products_5, weights_6, x);
+                let half_11 = s::low_i8x64(weights_6);
+                let lanes_13 = s::mac_s_by_i8x32::<3>(lanes_11, half_11, x);
+                let half_12 = s::high_i8x64(weights_6);
+                let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_12, x);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_7 = s::lookup_i8x64(values, index_4);
-                let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
+                let half_13 = s::low_i8x64(weights_7);
+                let lanes_15 = s::mac_s_by_i8x32::<1>(lanes_13, half_13, x_2);
+                let half_14 = s::high_i8x64(weights_7);
+                let lanes_16 = s::mac_s_by_i8x32::<1>(lanes_14, half_14, x_2);
                 let weights_8 = s::lookup_i8x64(values_2, index_4);
-                let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let half_15 = s::low_i8x64(weights_8);
+                let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_15, x_2);
+                let pairs = s::add_pairs_i32x16(lanes, lanes_17);
+                let half_16 = s::high_i8x64(weights_8);
+                let lanes_18 = s::mac_s_by_i8x32::<3>(lanes_16, half_16, x_2);
+                let pairs_2 = s::add_pairs_i32x16(lanes, lanes_18);
+                let sums_2 = s::fold_pairs_i32x16(pairs);
+                let sums_3 = s::fold_pairs_i32x16(pairs_2);
+                let whole = s::join_i32x8(sums_2, sums_3);
+                let sum = s::add_i32x16(whole, product_3);
                 let product_4 = s::mul_i32x16(sum, factor);
                 totals = s::add_i32x16(totals, product_4);
             }
@@ -5150,7 +5541,7 @@ unsafe fn pass_mx4_by256(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -5160,7 +5551,7 @@ unsafe fn pass_mx4_by256(
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
@@ -5168,7 +5559,7 @@ unsafe fn pass_mx4_by256(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
@@ -5176,7 +5567,7 @@ unsafe fn pass_mx4_by256(
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -5190,45 +5581,46 @@ unsafe fn pass_mx4_by256(
                 let x_at = (input_row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_10 = s::low_i32x16(s::splat_i32(0));
-                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_4, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_5, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_6, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_4 = s::fold_pairs_i32x16(pairs);
                 let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
-                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
                 let product_2 = row * 16;
                 let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
+                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_10, sum_5));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_10 = s::high_i8x64(weights_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
             let index_11 = s::and_i8x64(bytes_6, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_12 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_13 = s::and_i8x64(bytes_7, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_14 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_15 = s::and_i8x64(bytes_8, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_16 = s::high_i8x64(weights_15);
@@ -5242,22 +5634,23 @@ unsafe fn pass_mx4_by256(
                 let x_at = (input_row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_19 = s::high_i32x16(s::splat_i32(0));
-                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_14, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_15, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_4 = s::fold_pairs_i32x16(pairs);
                 let float = s::to_float_i32x8(sum_4);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
-                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
                 let sum_5 = row * 16 + 8;
                 let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
+                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_19, sum_6));
             }
         }
     }
@@ -5287,36 +5680,66 @@ unsafe fn alone_mx4_by256(
             let x_at = (row * block_count + block) * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let lanes = s::splat_i32(0);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
             let weights = s::lookup_i8x64(values, index);
-            let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), weights, x);
+            let half = s::low_i8x64(weights);
+            let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+            let half_2 = s::high_i8x64(weights);
+            let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let half_3 = s::low_i8x64(weights_2);
+            let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
+            let half_4 = s::high_i8x64(weights_2);
+            let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
-            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let half_5 = s::low_i8x64(weights_3);
+            let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_4, half_5, x);
+            let half_6 = s::high_i8x64(weights_3);
+            let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_6, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let half_7 = s::low_i8x64(weights_4);
+            let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
+            let half_8 = s::high_i8x64(weights_4);
+            let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
-            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let half_9 = s::low_i8x64(weights_5);
+            let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_9, x);
+            let half_10 = s::high_i8x64(weights_5);
+            let lanes_11 = s::mac_s_by_i8x32::<2>(lanes_9, half_10, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let half_11 = s::low_i8x64(weights_6);
+            let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
+            let half_12 = s::high_i8x64(weights_6);
+            let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
-            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
+            let half_13 = s::low_i8x64(weights_7);
+            let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_13, x);
+            let half_14 = s::high_i8x64(weights_7);
+            let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_14, x);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let half_15 = s::low_i8x64(weights_8);
+            let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
+            let pairs = s::add_pairs_i32x16(lanes, lanes_16);
+            let half_16 = s::high_i8x64(weights_8);
+            let lanes_17 = s::mac_s_by_i8x32::<3>(lanes_15, half_16, x_2);
+            let pairs_2 = s::add_pairs_i32x16(lanes, lanes_17);
+            let sums_2 = s::fold_pairs_i32x16(pairs);
+            let sums_3 = s::fold_pairs_i32x16(pairs_2);
+            let sum = s::join_i32x8(sums_2, sums_3);
             let float = s::to_float_i32x16(sum);
             let product = s::mul_f32x16(float, power);
             let x_scale = k::load_f32(x_scales.at::<4>(row * ((block_count + 7) / 8) + block / 8));
@@ -5347,7 +5770,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
@@ -5387,28 +5810,27 @@ unsafe fn dot_n4<const ROWS: usize>(
             let at = first_block + block;
             let codes_at = at * 256;
             let column = block * 32;
-            let lanes = s::splat_i32(0);
-            let mut words = [lanes; ROWS];
+            let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
-                    -63,
-                    -52,
-                    -42,
-                    -33,
-                    -25,
-                    -18,
-                    -11,
-                    -5,
-                    1,
-                    7,
-                    13,
-                    19,
-                    27,
-                    35,
-                    45,
-                    57,
+                    -60,
+                    -49,
+                    -39,
+                    -30,
+                    -22,
+                    -15,
+                    -8,
+                    -2,
+                    4,
+                    10,
+                    16,
+                    22,
+                    30,
+                    38,
+                    48,
+                    60,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
                 let sum = column + chunk * 4;
@@ -5426,11 +5848,11 @@ unsafe fn dot_n4<const ROWS: usize>(
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits = s::and_i32x16(scale, lanes_2);
+            let lanes = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let shift = s::sub_i32x16(product, s::splat_i32(3));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -5467,7 +5889,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -5519,7 +5941,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -5528,7 +5950,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -5536,7 +5958,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -5593,54 +6015,53 @@ unsafe fn dot_n5<const ROWS: usize>(
             let at = first_block + block;
             let codes_at = at * 320;
             let column = block * 32;
-            let lanes = s::splat_i32(0);
-            let mut words = [lanes; ROWS];
+            let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
                 let lower = s::lanes_i8x16([
-                    -65,
-                    -58,
-                    -50,
-                    -45,
-                    -41,
-                    -37,
-                    -33,
-                    -29,
-                    -25,
-                    -21,
-                    -18,
-                    -15,
-                    -12,
-                    -9,
-                    -6,
-                    -3,
+                    -64,
+                    -57,
+                    -49,
+                    -44,
+                    -40,
+                    -36,
+                    -32,
+                    -28,
+                    -24,
+                    -20,
+                    -17,
+                    -14,
+                    -11,
+                    -8,
+                    -5,
+                    -2,
                 ]);
                 let found_2 = s::lookup_i8x64(lower, index);
                 let change = s::lanes_i8x16([
-                    -65,
-                    -59,
-                    -53,
-                    -37,
-                    -36,
-                    -43,
-                    -50,
-                    -10,
-                    -2,
-                    -10,
-                    -49,
+                    -63,
+                    -61,
+                    -55,
+                    -35,
+                    -44,
+                    -45,
+                    -14,
+                    -14,
+                    -14,
+                    -14,
+                    -51,
                     -44,
                     -34,
-                    -40,
-                    -49,
-                    -61,
+                    -56,
+                    -51,
+                    -63,
                 ]);
                 let found_3 = s::lookup_i8x64(change, index);
                 let bits_2 = s::and_i8x64(found_3, found);
@@ -5667,11 +6088,11 @@ unsafe fn dot_n5<const ROWS: usize>(
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits_2 = s::and_i32x16(scale, lanes_2);
-            let product = s::mul_i32x16(bits_2, lanes_2);
+            let lanes = s::splat_i32(1);
+            let bits_2 = s::and_i32x16(scale, lanes);
+            let product = s::mul_i32x16(bits_2, lanes);
             let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -5706,12 +6127,11 @@ unsafe fn dot_n3<const ROWS: usize>(
             let at = first_block + block;
             let codes_at = at * 192;
             let column = block * 32;
-            let lanes = s::splat_i32(0);
-            let mut words = [lanes; ROWS];
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let mut words = [s::splat_i32(0); ROWS];
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
-            let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
+            let values = s::lanes_i8x16([-32, -17, -8, -1, 5, 12, 20, 31, -32, -17, -8, -1, 5, 12, 20, 31]);
             let weights = s::lookup_i8x64(values, index);
             k::repeat!(row in ROWS, 2, {
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + column));
@@ -5724,7 +6144,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -5739,7 +6159,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_s_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -5778,11 +6198,11 @@ unsafe fn dot_n3<const ROWS: usize>(
             });
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits_6 = s::and_i32x16(scale, lanes_2);
+            let lanes = s::splat_i32(1);
+            let bits_6 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let shift = s::sub_i32x16(product, s::splat_i32(5));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -5817,12 +6237,11 @@ unsafe fn dot_n2<const ROWS: usize>(
             let at = first_block + block;
             let codes_at = at * 128;
             let column = block * 32;
-            let lanes = s::splat_i32(0);
-            let mut words = [lanes; ROWS];
+            let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
-                let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+                let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
                 let weights = s::lookup_i8x64(values, index);
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -5830,22 +6249,22 @@ unsafe fn dot_n2<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], weights, s::splat_i32_i8x64(x));
                 });
                 let values_2 = s::lanes_i8x16([
-                    -21,
-                    -21,
-                    -21,
-                    -21,
-                    -8,
-                    -8,
-                    -8,
-                    -8,
-                    0,
-                    0,
-                    0,
-                    0,
-                    10,
-                    10,
-                    10,
-                    10,
+                    -16,
+                    -16,
+                    -16,
+                    -16,
+                    -3,
+                    -3,
+                    -3,
+                    -3,
+                    5,
+                    5,
+                    5,
+                    5,
+                    15,
+                    15,
+                    15,
+                    15,
                 ]);
                 let weights_2 = s::lookup_i8x64(values_2, index);
                 let sum_2 = column + (chunk + 2) * 4;
@@ -5869,11 +6288,11 @@ unsafe fn dot_n2<const ROWS: usize>(
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits = s::and_i32x16(scale, lanes_2);
+            let lanes = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let shift = s::sub_i32x16(product, s::splat_i32(5));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -5909,7 +6328,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
                 let weights = s::lookup_i8x64(values, index);

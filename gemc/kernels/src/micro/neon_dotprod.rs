@@ -14,17 +14,17 @@ use gem_runtime::simd::neon_dotprod as s;
 pub(super) static COPIES: &[Copy] = &[
     copy(5752054834128473945u64, run_pass_b8),
     copy(1323390400806367463u64, run_alone_b8),
-    copy(15426866269050150960u64, run_pass_n4),
+    copy(10249624695885520697u64, run_pass_n4),
     copy(6965028196067532077u64, run_alone_n4),
     copy(10935920699157780477u64, run_pass_l4),
     copy(1785922220889100165u64, run_alone_l4),
     copy(15283272613297316388u64, run_pass_l6),
     copy(18398552232615803394u64, run_alone_l6),
-    copy(122061281601310861u64, run_pass_n5),
-    copy(120179233091488341u64, run_alone_n5),
-    copy(16205686443399446423u64, run_pass_n3),
+    copy(12659391136854625430u64, run_pass_n5),
+    copy(955764817140139817u64, run_alone_n5),
+    copy(4326904253250503425u64, run_pass_n3),
     copy(1390346135358283102u64, run_alone_n3),
-    copy(6834097398633601357u64, run_pass_n2),
+    copy(16539063569684850747u64, run_pass_n2),
     copy(13352140796210050853u64, run_alone_n2),
     copy(674422079437469765u64, run_pass_mx4),
     copy(13375863132712234668u64, run_alone_mx4),
@@ -36,8 +36,8 @@ pub(super) static COPIES: &[Copy] = &[
     copy(4358950186797478424u64, run_alone_l4_by256),
     copy(6977180250419202377u64, run_pass_l6_by256),
     copy(6810872645740017401u64, run_alone_l6_by256),
-    copy(14612244387817511648u64, run_pass_n5_by256),
-    copy(13767592392667264501u64, run_alone_n5_by256),
+    copy(4622819147700268796u64, run_pass_n5_by256),
+    copy(12847010204836364687u64, run_alone_n5_by256),
     copy(3834601789738936805u64, run_pass_n3_by256),
     copy(4301798316686418524u64, run_alone_n3_by256),
     copy(15545977167898605389u64, run_pass_n2_by256),
@@ -145,8 +145,8 @@ unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
@@ -256,8 +256,8 @@ unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
@@ -293,8 +293,8 @@ unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
@@ -330,8 +330,8 @@ unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
@@ -1163,28 +1163,28 @@ unsafe fn pass_b8(
             let scale = s::widen_u_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let half = s::low_i8x64(bytes);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let half_2 = s::low_i8x64(bytes_2);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let half_3 = s::low_i8x64(bytes_3);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let half_4 = s::low_i8x64(bytes_4);
             let sum_4 = codes_at + 256;
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum_4));
             let half_5 = s::low_i8x64(bytes_5);
             let sum_5 = codes_at + 320;
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_5));
             let half_6 = s::low_i8x64(bytes_6);
             let sum_6 = codes_at + 384;
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_6));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_6));
             let half_7 = s::low_i8x64(bytes_7);
             let sum_7 = codes_at + 448;
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_7));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_7));
             let half_8 = s::low_i8x64(bytes_8);
             let half_9 = s::low_f32x16(float_factor);
             for row in 0..size {
@@ -1210,21 +1210,21 @@ unsafe fn pass_b8(
                 let sum_9 = s::load_f32x8(sums.at::<32>(product_2));
                 s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_9));
             }
-            let bytes_9 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
             let half_10 = s::high_i8x64(bytes_9);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum));
             let half_11 = s::high_i8x64(bytes_10);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_2));
             let half_12 = s::high_i8x64(bytes_11);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_3));
             let half_13 = s::high_i8x64(bytes_12);
-            let bytes_13 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_13 = s::stream_i8x64(codes.at::<64>(sum_4));
             let half_14 = s::high_i8x64(bytes_13);
-            let bytes_14 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_14 = s::stream_i8x64(codes.at::<64>(sum_5));
             let half_15 = s::high_i8x64(bytes_14);
-            let bytes_15 = s::load_i8x64(codes.at::<64>(sum_6));
+            let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_6));
             let half_16 = s::high_i8x64(bytes_15);
-            let bytes_16 = s::load_i8x64(codes.at::<64>(sum_7));
+            let bytes_16 = s::stream_i8x64(codes.at::<64>(sum_7));
             let half_17 = s::high_i8x64(bytes_16);
             let half_18 = s::high_f32x16(float_factor);
             for row in 0..size {
@@ -1278,21 +1278,21 @@ unsafe fn alone_b8(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), bytes, x);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
             let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
             let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
             let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
             let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
             let float = s::to_float_i32x16(sum);
             let product = s::mul_f32x16(float, float_factor);
@@ -1310,8 +1310,8 @@ unsafe fn pass_n4(
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -1331,11 +1331,13 @@ unsafe fn pass_n4(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let lanes_3 = s::splat_i32(0);
+            let shift = s::sub_i32x16(product, lanes_3);
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([
@@ -1362,7 +1364,7 @@ unsafe fn pass_n4(
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
@@ -1370,7 +1372,7 @@ unsafe fn pass_n4(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
@@ -1378,7 +1380,7 @@ unsafe fn pass_n4(
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -1386,17 +1388,15 @@ unsafe fn pass_n4(
             let weights_8 = s::lookup_i8x64(values, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_i32x16(shift);
+            let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_10, half_11);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
+                let half_11 = s::low_i32x16(lanes_3);
+                let products = s::dot4_s_by_i8x32::<0>(half_11, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
@@ -1404,36 +1404,39 @@ unsafe fn pass_n4(
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
                 let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_4);
-                let product_3 = s::mul_f32x8(float, half_9);
+                let sum_5 = s::fma_f32x8(half_10, half_12, float);
+                let product_2 = s::mul_f32x8(sum_5, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_4 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_5));
+                let half_13 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_3 = row * 16;
+                let sum_6 = s::load_f32x8(sums.at::<32>(product_3));
+                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_13, sum_6));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_11 = s::high_i8x64(weights_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
             let index_11 = s::and_i8x64(bytes_6, bits_2);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_13 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_13 = s::and_i8x64(bytes_7, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_15 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_16 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_15 = s::and_i8x64(bytes_8, bits_2);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_17 = s::high_i8x64(weights_15);
@@ -1441,17 +1444,15 @@ unsafe fn pass_n4(
             let weights_16 = s::lookup_i8x64(values, index_16);
             let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_i32x16(shift);
+            let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_20, half_21);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
+                let half_21 = s::high_i32x16(lanes_3);
+                let products = s::dot4_s_by_i8x32::<0>(half_21, half_11, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
@@ -1459,13 +1460,16 @@ unsafe fn pass_n4(
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
                 let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_4);
-                let product_3 = s::mul_f32x8(float, half_19);
+                let sum_5 = s::fma_f32x8(half_20, half_22, float);
+                let product_2 = s::mul_f32x8(sum_5, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product_3, half_22, sum_6));
+                let half_23 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_6 = row * 16 + 8;
+                let sum_7 = s::load_f32x8(sums.at::<32>(sum_6));
+                s::store_f32x8(sums.at_mut::<32>(sum_6), s::fma_f32x8(product_2, half_23, sum_7));
             }
         }
     }
@@ -1503,7 +1507,7 @@ unsafe fn alone_n4(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([
@@ -1529,21 +1533,21 @@ unsafe fn alone_n4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -1586,26 +1590,26 @@ unsafe fn pass_l4(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let half = s::low_i8x64(weights);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let half_3 = s::low_i8x64(weights_3);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let half_5 = s::low_i8x64(weights_5);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
             let half_6 = s::low_i8x64(weights_6);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let half_7 = s::low_i8x64(weights_7);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1635,22 +1639,22 @@ unsafe fn pass_l4(
                 let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
                 s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let weights_9 = s::and_i8x64(bytes_5, bits);
             let half_10 = s::high_i8x64(weights_9);
             let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_11 = s::and_i8x64(bytes_6, bits);
             let half_12 = s::high_i8x64(weights_11);
             let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_13 = s::and_i8x64(bytes_7, bits);
             let half_14 = s::high_i8x64(weights_13);
             let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_15 = s::and_i8x64(bytes_8, bits);
             let half_16 = s::high_i8x64(weights_15);
             let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
@@ -1710,23 +1714,23 @@ unsafe fn alone_l4(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1767,28 +1771,28 @@ unsafe fn pass_l6(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 384;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
             let half = s::low_i8x64(weights);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_2 = s::and_i8x64(bytes_2, bits);
             let half_2 = s::low_i8x64(weights_2);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_3 = s::and_i8x64(bytes_3, bits);
             let half_3 = s::low_i8x64(weights_3);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -1796,25 +1800,25 @@ unsafe fn pass_l6(
             let weights_4 = s::and_i8x64(bits_9, bits);
             let half_4 = s::low_i8x64(weights_4);
             let sum_3 = codes_at + 192;
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_5 = s::and_i8x64(bytes_7, bits);
             let half_5 = s::low_i8x64(weights_5);
             let sum_4 = codes_at + 256;
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
             let weights_6 = s::and_i8x64(bytes_8, bits);
             let half_6 = s::low_i8x64(weights_6);
             let sum_5 = codes_at + 320;
-            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
             let weights_7 = s::and_i8x64(bytes_9, bits);
             let half_7 = s::low_i8x64(weights_7);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -1845,45 +1849,45 @@ unsafe fn pass_l6(
                 let sum_7 = s::load_f32x8(sums.at::<32>(product_2));
                 s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_7));
             }
-            let bytes_13 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
             let weights_9 = s::and_i8x64(bytes_13, bits);
             let half_10 = s::high_i8x64(weights_9);
-            let bytes_14 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_14 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_10 = s::and_i8x64(bytes_14, bits);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_15 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_11 = s::and_i8x64(bytes_15, bits);
             let half_12 = s::high_i8x64(weights_11);
-            let bytes_16 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
             let bits_15 = s::and_i8x64(shifted_7, bits_2);
-            let bytes_17 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_17 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
             let bits_16 = s::and_i8x64(shifted_8, bits_4);
             let bits_17 = s::or_i8x64(bits_15, bits_16);
-            let bytes_18 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_18 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
             let bits_18 = s::and_i8x64(shifted_9, bits_7);
             let bits_19 = s::or_i8x64(bits_17, bits_18);
             let weights_12 = s::and_i8x64(bits_19, bits);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_19 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_19 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_13 = s::and_i8x64(bytes_19, bits);
             let half_14 = s::high_i8x64(weights_13);
-            let bytes_20 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_20 = s::stream_i8x64(codes.at::<64>(sum_4));
             let weights_14 = s::and_i8x64(bytes_20, bits);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_21 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_21 = s::stream_i8x64(codes.at::<64>(sum_5));
             let weights_15 = s::and_i8x64(bytes_21, bits);
             let half_16 = s::high_i8x64(weights_15);
-            let bytes_22 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_22 = s::stream_i8x64(codes.at::<64>(sum_3));
             let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
             let bits_20 = s::and_i8x64(shifted_10, bits_2);
-            let bytes_23 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_23 = s::stream_i8x64(codes.at::<64>(sum_4));
             let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
             let bits_21 = s::and_i8x64(shifted_11, bits_4);
             let bits_22 = s::or_i8x64(bits_20, bits_21);
-            let bytes_24 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_24 = s::stream_i8x64(codes.at::<64>(sum_5));
             let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
             let bits_23 = s::and_i8x64(shifted_12, bits_7);
             let bits_24 = s::or_i8x64(bits_22, bits_23);
@@ -1944,28 +1948,28 @@ unsafe fn alone_l6(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
             let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-32)), weights, x);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_2 = s::and_i8x64(bytes_2, bits);
             let products_2 = s::dot4_s_by_i8x64::<1>(products, weights_2, x);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_3 = s::and_i8x64(bytes_3, bits);
             let products_3 = s::dot4_s_by_i8x64::<2>(products_2, weights_3, x);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -1973,25 +1977,25 @@ unsafe fn alone_l6(
             let weights_4 = s::and_i8x64(bits_9, bits);
             let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
             let sum_3 = codes_at + 192;
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_5 = s::and_i8x64(bytes_7, bits);
             let products_5 = s::dot4_s_by_i8x64::<3>(products_4, weights_5, x);
             let sum_4 = codes_at + 256;
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
             let weights_6 = s::and_i8x64(bytes_8, bits);
             let products_6 = s::dot4_s_by_i8x64::<0>(products_5, weights_6, x_2);
             let sum_5 = codes_at + 320;
-            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
             let weights_7 = s::and_i8x64(bytes_9, bits);
             let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -2013,8 +2017,8 @@ unsafe fn pass_n5(
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2034,18 +2038,21 @@ unsafe fn pass_n5(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, lanes_2);
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let lanes_3 = s::splat_i32(0);
+            let shift = s::sub_i32x16(product, lanes_3);
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 320;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let sum = codes_at + 256;
-            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.at::<64>(sum));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-            let top = s::and_i8x64(tops, bits_2);
-            let found = s::lookup_i8x64(masks, top);
-            let index = s::and_i8x64(bytes, bits_2);
+            let bits_3 = s::and_i8x64(bytes, bits_2);
+            let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+            let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+            let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+            let index = s::or_i8x64(bits_3, bits_5);
             let lower = s::lanes_i8x16([
                 -65,
                 -58,
@@ -2064,113 +2071,73 @@ unsafe fn pass_n5(
                 -6,
                 -3,
             ]);
-            let found_2 = s::lookup_i8x64(lower, index);
-            let change = s::lanes_i8x16([
-                -65,
-                -59,
-                -53,
-                -37,
-                -36,
-                -43,
-                -50,
-                -10,
-                -2,
-                -10,
-                -49,
-                -44,
-                -34,
-                -40,
-                -49,
-                -61,
-            ]);
-            let found_3 = s::lookup_i8x64(change, index);
-            let bits_3 = s::and_i8x64(found_3, found);
-            let weights = s::xor_i8x64(found_2, bits_3);
+            let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
+            let weights = s::lookup32_i8x64(lower, upper, index);
             let half = s::low_i8x64(weights);
-            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
-            let top_2 = s::shr_u_i8x64::<4>(tops_2);
-            let found_4 = s::lookup_i8x64(masks, top_2);
-            let index_2 = s::shr_u_i8x64::<4>(bytes);
-            let found_5 = s::lookup_i8x64(lower, index_2);
-            let found_6 = s::lookup_i8x64(change, index_2);
-            let bits_4 = s::and_i8x64(found_6, found_4);
-            let weights_2 = s::xor_i8x64(found_5, bits_4);
+            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+            let bits_6 = s::and_i8x64(tops_2, bits_4);
+            let index_2 = s::or_i8x64(shifted_2, bits_6);
+            let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum_2 = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum_2));
-            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted = s::shr_u_i8x64::<1>(tops_3);
-            let top_3 = s::and_i8x64(shifted, bits_2);
-            let found_7 = s::lookup_i8x64(masks, top_3);
-            let index_3 = s::and_i8x64(bytes_2, bits_2);
-            let found_8 = s::lookup_i8x64(lower, index_3);
-            let found_9 = s::lookup_i8x64(change, index_3);
-            let bits_5 = s::and_i8x64(found_9, found_7);
-            let weights_3 = s::xor_i8x64(found_8, bits_5);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_7 = s::and_i8x64(bytes_2, bits_2);
+            let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+            let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+            let index_3 = s::or_i8x64(bits_7, bits_8);
+            let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
             let half_3 = s::low_i8x64(weights_3);
-            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
-            let top_4 = s::shr_u_i8x64::<5>(tops_4);
-            let found_10 = s::lookup_i8x64(masks, top_4);
-            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let found_11 = s::lookup_i8x64(lower, index_4);
-            let found_12 = s::lookup_i8x64(change, index_4);
-            let bits_6 = s::and_i8x64(found_12, found_10);
-            let weights_4 = s::xor_i8x64(found_11, bits_6);
+            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+            let bits_9 = s::and_i8x64(shifted_5, bits_4);
+            let index_4 = s::or_i8x64(shifted_4, bits_9);
+            let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_3 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_3));
-            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
-            let top_5 = s::and_i8x64(shifted_2, bits_2);
-            let found_13 = s::lookup_i8x64(masks, top_5);
-            let index_5 = s::and_i8x64(bytes_3, bits_2);
-            let found_14 = s::lookup_i8x64(lower, index_5);
-            let found_15 = s::lookup_i8x64(change, index_5);
-            let bits_7 = s::and_i8x64(found_15, found_13);
-            let weights_5 = s::xor_i8x64(found_14, bits_7);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_10 = s::and_i8x64(bytes_3, bits_2);
+            let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+            let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+            let index_5 = s::or_i8x64(bits_10, bits_11);
+            let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
             let half_5 = s::low_i8x64(weights_5);
-            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
-            let top_6 = s::shr_u_i8x64::<6>(tops_6);
-            let found_16 = s::lookup_i8x64(masks, top_6);
-            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let found_17 = s::lookup_i8x64(lower, index_6);
-            let found_18 = s::lookup_i8x64(change, index_6);
-            let bits_8 = s::and_i8x64(found_18, found_16);
-            let weights_6 = s::xor_i8x64(found_17, bits_8);
+            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+            let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+            let bits_12 = s::and_i8x64(shifted_8, bits_4);
+            let index_6 = s::or_i8x64(shifted_7, bits_12);
+            let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
             let half_6 = s::low_i8x64(weights_6);
             let sum_4 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_4));
-            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
-            let top_7 = s::and_i8x64(shifted_3, bits_2);
-            let found_19 = s::lookup_i8x64(masks, top_7);
-            let index_7 = s::and_i8x64(bytes_4, bits_2);
-            let found_20 = s::lookup_i8x64(lower, index_7);
-            let found_21 = s::lookup_i8x64(change, index_7);
-            let bits_9 = s::and_i8x64(found_21, found_19);
-            let weights_7 = s::xor_i8x64(found_20, bits_9);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_13 = s::and_i8x64(bytes_4, bits_2);
+            let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+            let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+            let index_7 = s::or_i8x64(bits_13, bits_14);
+            let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
             let half_7 = s::low_i8x64(weights_7);
-            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
-            let top_8 = s::shr_u_i8x64::<7>(tops_8);
-            let found_22 = s::lookup_i8x64(masks, top_8);
-            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let found_23 = s::lookup_i8x64(lower, index_8);
-            let found_24 = s::lookup_i8x64(change, index_8);
-            let bits_10 = s::and_i8x64(found_24, found_22);
-            let weights_8 = s::xor_i8x64(found_23, bits_10);
+            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+            let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+            let bits_15 = s::and_i8x64(shifted_11, bits_4);
+            let index_8 = s::or_i8x64(shifted_10, bits_15);
+            let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_i32x16(shift);
+            let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_10, half_11);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
+                let half_11 = s::low_i32x16(lanes_3);
+                let products = s::dot4_s_by_i8x32::<0>(half_11, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
@@ -2178,105 +2145,86 @@ unsafe fn pass_n5(
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
                 let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_5);
-                let product_3 = s::mul_f32x8(float, half_9);
+                let sum_6 = s::fma_f32x8(half_10, half_12, float);
+                let product_2 = s::mul_f32x8(sum_6, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_4 = row * 16;
-                let sum_6 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_6));
+                let half_13 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_3 = row * 16;
+                let sum_7 = s::load_f32x8(sums.at::<32>(product_3));
+                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_13, sum_7));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
-            let tops_9 = s::load_i8x64(codes.at::<64>(sum));
-            let top_9 = s::and_i8x64(tops_9, bits_2);
-            let found_25 = s::lookup_i8x64(masks, top_9);
-            let index_9 = s::and_i8x64(bytes_5, bits_2);
-            let found_26 = s::lookup_i8x64(lower, index_9);
-            let found_27 = s::lookup_i8x64(change, index_9);
-            let bits_11 = s::and_i8x64(found_27, found_25);
-            let weights_9 = s::xor_i8x64(found_26, bits_11);
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops_9 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_16 = s::and_i8x64(bytes_5, bits_2);
+            let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+            let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+            let index_9 = s::or_i8x64(bits_16, bits_17);
+            let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
             let half_11 = s::high_i8x64(weights_9);
-            let tops_10 = s::load_i8x64(codes.at::<64>(sum));
-            let top_10 = s::shr_u_i8x64::<4>(tops_10);
-            let found_28 = s::lookup_i8x64(masks, top_10);
-            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
-            let found_29 = s::lookup_i8x64(lower, index_10);
-            let found_30 = s::lookup_i8x64(change, index_10);
-            let bits_12 = s::and_i8x64(found_30, found_28);
-            let weights_10 = s::xor_i8x64(found_29, bits_12);
+            let tops_10 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_18 = s::and_i8x64(tops_10, bits_4);
+            let index_10 = s::or_i8x64(shifted_13, bits_18);
+            let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
-            let tops_11 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_4 = s::shr_u_i8x64::<1>(tops_11);
-            let top_11 = s::and_i8x64(shifted_4, bits_2);
-            let found_31 = s::lookup_i8x64(masks, top_11);
-            let index_11 = s::and_i8x64(bytes_6, bits_2);
-            let found_32 = s::lookup_i8x64(lower, index_11);
-            let found_33 = s::lookup_i8x64(change, index_11);
-            let bits_13 = s::and_i8x64(found_33, found_31);
-            let weights_11 = s::xor_i8x64(found_32, bits_13);
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let tops_11 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_19 = s::and_i8x64(bytes_6, bits_2);
+            let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+            let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+            let index_11 = s::or_i8x64(bits_19, bits_20);
+            let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
             let half_13 = s::high_i8x64(weights_11);
-            let tops_12 = s::load_i8x64(codes.at::<64>(sum));
-            let top_12 = s::shr_u_i8x64::<5>(tops_12);
-            let found_34 = s::lookup_i8x64(masks, top_12);
-            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
-            let found_35 = s::lookup_i8x64(lower, index_12);
-            let found_36 = s::lookup_i8x64(change, index_12);
-            let bits_14 = s::and_i8x64(found_36, found_34);
-            let weights_12 = s::xor_i8x64(found_35, bits_14);
+            let tops_12 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+            let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+            let bits_21 = s::and_i8x64(shifted_16, bits_4);
+            let index_12 = s::or_i8x64(shifted_15, bits_21);
+            let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
-            let tops_13 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_5 = s::shr_u_i8x64::<2>(tops_13);
-            let top_13 = s::and_i8x64(shifted_5, bits_2);
-            let found_37 = s::lookup_i8x64(masks, top_13);
-            let index_13 = s::and_i8x64(bytes_7, bits_2);
-            let found_38 = s::lookup_i8x64(lower, index_13);
-            let found_39 = s::lookup_i8x64(change, index_13);
-            let bits_15 = s::and_i8x64(found_39, found_37);
-            let weights_13 = s::xor_i8x64(found_38, bits_15);
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let tops_13 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_22 = s::and_i8x64(bytes_7, bits_2);
+            let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+            let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+            let index_13 = s::or_i8x64(bits_22, bits_23);
+            let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
             let half_15 = s::high_i8x64(weights_13);
-            let tops_14 = s::load_i8x64(codes.at::<64>(sum));
-            let top_14 = s::shr_u_i8x64::<6>(tops_14);
-            let found_40 = s::lookup_i8x64(masks, top_14);
-            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
-            let found_41 = s::lookup_i8x64(lower, index_14);
-            let found_42 = s::lookup_i8x64(change, index_14);
-            let bits_16 = s::and_i8x64(found_42, found_40);
-            let weights_14 = s::xor_i8x64(found_41, bits_16);
+            let tops_14 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+            let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+            let bits_24 = s::and_i8x64(shifted_19, bits_4);
+            let index_14 = s::or_i8x64(shifted_18, bits_24);
+            let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
             let half_16 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
-            let tops_15 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_6 = s::shr_u_i8x64::<3>(tops_15);
-            let top_15 = s::and_i8x64(shifted_6, bits_2);
-            let found_43 = s::lookup_i8x64(masks, top_15);
-            let index_15 = s::and_i8x64(bytes_8, bits_2);
-            let found_44 = s::lookup_i8x64(lower, index_15);
-            let found_45 = s::lookup_i8x64(change, index_15);
-            let bits_17 = s::and_i8x64(found_45, found_43);
-            let weights_15 = s::xor_i8x64(found_44, bits_17);
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let tops_15 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_25 = s::and_i8x64(bytes_8, bits_2);
+            let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+            let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+            let index_15 = s::or_i8x64(bits_25, bits_26);
+            let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
             let half_17 = s::high_i8x64(weights_15);
-            let tops_16 = s::load_i8x64(codes.at::<64>(sum));
-            let top_16 = s::shr_u_i8x64::<7>(tops_16);
-            let found_46 = s::lookup_i8x64(masks, top_16);
-            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
-            let found_47 = s::lookup_i8x64(lower, index_16);
-            let found_48 = s::lookup_i8x64(change, index_16);
-            let bits_18 = s::and_i8x64(found_48, found_46);
-            let weights_16 = s::xor_i8x64(found_47, bits_18);
+            let tops_16 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+            let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+            let bits_27 = s::and_i8x64(shifted_22, bits_4);
+            let index_16 = s::or_i8x64(shifted_21, bits_27);
+            let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
             let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_i32x16(shift);
+            let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_20, half_21);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
+                let half_21 = s::high_i32x16(lanes_3);
+                let products = s::dot4_s_by_i8x32::<0>(half_21, half_11, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
@@ -2284,13 +2232,16 @@ unsafe fn pass_n5(
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
                 let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_5);
-                let product_3 = s::mul_f32x8(float, half_19);
+                let sum_6 = s::fma_f32x8(half_20, half_22, float);
+                let product_2 = s::mul_f32x8(sum_6, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_6 = row * 16 + 8;
-                let sum_7 = s::load_f32x8(sums.at::<32>(sum_6));
-                s::store_f32x8(sums.at_mut::<32>(sum_6), s::fma_f32x8(product_3, half_22, sum_7));
+                let half_23 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_7 = row * 16 + 8;
+                let sum_8 = s::load_f32x8(sums.at::<32>(sum_7));
+                s::store_f32x8(sums.at_mut::<32>(sum_7), s::fma_f32x8(product_2, half_23, sum_8));
             }
         }
     }
@@ -2328,14 +2279,15 @@ unsafe fn alone_n5(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let sum = codes_at + 256;
-            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.at::<64>(sum));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-            let top = s::and_i8x64(tops, bits_2);
-            let found = s::lookup_i8x64(masks, top);
-            let index = s::and_i8x64(bytes, bits_2);
+            let bits_3 = s::and_i8x64(bytes, bits_2);
+            let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+            let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+            let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+            let index = s::or_i8x64(bits_3, bits_5);
             let lower = s::lanes_i8x16([
                 -65,
                 -58,
@@ -2354,97 +2306,59 @@ unsafe fn alone_n5(
                 -6,
                 -3,
             ]);
-            let found_2 = s::lookup_i8x64(lower, index);
-            let change = s::lanes_i8x16([
-                -65,
-                -59,
-                -53,
-                -37,
-                -36,
-                -43,
-                -50,
-                -10,
-                -2,
-                -10,
-                -49,
-                -44,
-                -34,
-                -40,
-                -49,
-                -61,
-            ]);
-            let found_3 = s::lookup_i8x64(change, index);
-            let bits_3 = s::and_i8x64(found_3, found);
-            let weights = s::xor_i8x64(found_2, bits_3);
+            let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
+            let weights = s::lookup32_i8x64(lower, upper, index);
             let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
-            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
-            let top_2 = s::shr_u_i8x64::<4>(tops_2);
-            let found_4 = s::lookup_i8x64(masks, top_2);
-            let index_2 = s::shr_u_i8x64::<4>(bytes);
-            let found_5 = s::lookup_i8x64(lower, index_2);
-            let found_6 = s::lookup_i8x64(change, index_2);
-            let bits_4 = s::and_i8x64(found_6, found_4);
-            let weights_2 = s::xor_i8x64(found_5, bits_4);
+            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+            let bits_6 = s::and_i8x64(tops_2, bits_4);
+            let index_2 = s::or_i8x64(shifted_2, bits_6);
+            let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted = s::shr_u_i8x64::<1>(tops_3);
-            let top_3 = s::and_i8x64(shifted, bits_2);
-            let found_7 = s::lookup_i8x64(masks, top_3);
-            let index_3 = s::and_i8x64(bytes_2, bits_2);
-            let found_8 = s::lookup_i8x64(lower, index_3);
-            let found_9 = s::lookup_i8x64(change, index_3);
-            let bits_5 = s::and_i8x64(found_9, found_7);
-            let weights_3 = s::xor_i8x64(found_8, bits_5);
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_7 = s::and_i8x64(bytes_2, bits_2);
+            let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+            let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+            let index_3 = s::or_i8x64(bits_7, bits_8);
+            let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
-            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
-            let top_4 = s::shr_u_i8x64::<5>(tops_4);
-            let found_10 = s::lookup_i8x64(masks, top_4);
-            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let found_11 = s::lookup_i8x64(lower, index_4);
-            let found_12 = s::lookup_i8x64(change, index_4);
-            let bits_6 = s::and_i8x64(found_12, found_10);
-            let weights_4 = s::xor_i8x64(found_11, bits_6);
+            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+            let bits_9 = s::and_i8x64(shifted_5, bits_4);
+            let index_4 = s::or_i8x64(shifted_4, bits_9);
+            let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
-            let top_5 = s::and_i8x64(shifted_2, bits_2);
-            let found_13 = s::lookup_i8x64(masks, top_5);
-            let index_5 = s::and_i8x64(bytes_3, bits_2);
-            let found_14 = s::lookup_i8x64(lower, index_5);
-            let found_15 = s::lookup_i8x64(change, index_5);
-            let bits_7 = s::and_i8x64(found_15, found_13);
-            let weights_5 = s::xor_i8x64(found_14, bits_7);
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_10 = s::and_i8x64(bytes_3, bits_2);
+            let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+            let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+            let index_5 = s::or_i8x64(bits_10, bits_11);
+            let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
-            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
-            let top_6 = s::shr_u_i8x64::<6>(tops_6);
-            let found_16 = s::lookup_i8x64(masks, top_6);
-            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let found_17 = s::lookup_i8x64(lower, index_6);
-            let found_18 = s::lookup_i8x64(change, index_6);
-            let bits_8 = s::and_i8x64(found_18, found_16);
-            let weights_6 = s::xor_i8x64(found_17, bits_8);
+            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+            let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+            let bits_12 = s::and_i8x64(shifted_8, bits_4);
+            let index_6 = s::or_i8x64(shifted_7, bits_12);
+            let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
-            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
-            let top_7 = s::and_i8x64(shifted_3, bits_2);
-            let found_19 = s::lookup_i8x64(masks, top_7);
-            let index_7 = s::and_i8x64(bytes_4, bits_2);
-            let found_20 = s::lookup_i8x64(lower, index_7);
-            let found_21 = s::lookup_i8x64(change, index_7);
-            let bits_9 = s::and_i8x64(found_21, found_19);
-            let weights_7 = s::xor_i8x64(found_20, bits_9);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_13 = s::and_i8x64(bytes_4, bits_2);
+            let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+            let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+            let index_7 = s::or_i8x64(bits_13, bits_14);
+            let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
-            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
-            let top_8 = s::shr_u_i8x64::<7>(tops_8);
-            let found_22 = s::lookup_i8x64(masks, top_8);
-            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let found_23 = s::lookup_i8x64(lower, index_8);
-            let found_24 = s::lookup_i8x64(change, index_8);
-            let bits_10 = s::and_i8x64(found_24, found_22);
-            let weights_8 = s::xor_i8x64(found_23, bits_10);
+            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+            let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+            let bits_15 = s::and_i8x64(shifted_11, bits_4);
+            let index_8 = s::or_i8x64(shifted_10, bits_15);
+            let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
             let sum_2 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
             let float = s::to_float_i32x16(sum_2);
             let product_3 = s::mul_f32x16(float, float_factor);
@@ -2462,8 +2376,8 @@ unsafe fn pass_n3(
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2483,11 +2397,13 @@ unsafe fn pass_n3(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let lanes_3 = s::splat_i32(0);
+            let shift = s::sub_i32x16(product, lanes_3);
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 192;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
@@ -2497,7 +2413,7 @@ unsafe fn pass_n3(
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
@@ -2505,23 +2421,23 @@ unsafe fn pass_n3(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_3 = s::splat_i32_i8x64(0x1111_1111);
             let bits_4 = s::and_i8x64(shifted, bits_3);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_5 = s::splat_i32_i8x64(0x2222_2222);
             let bits_6 = s::and_i8x64(shifted_2, bits_5);
             let bits_7 = s::or_i8x64(bits_4, bits_6);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_8 = s::splat_i32_i8x64(0x4444_4444);
             let bits_9 = s::and_i8x64(shifted_3, bits_8);
@@ -2533,17 +2449,15 @@ unsafe fn pass_n3(
             let weights_8 = s::lookup_i8x64(values, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_i32x16(shift);
+            let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_10, half_11);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
+                let half_11 = s::low_i32x16(lanes_3);
+                let products = s::dot4_s_by_i8x32::<0>(half_11, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
@@ -2551,43 +2465,46 @@ unsafe fn pass_n3(
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
                 let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_3);
-                let product_3 = s::mul_f32x8(float, half_9);
+                let sum_4 = s::fma_f32x8(half_10, half_12, float);
+                let product_2 = s::mul_f32x8(sum_4, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_4 = row * 16;
-                let sum_4 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_4));
+                let half_13 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_3 = row * 16;
+                let sum_5 = s::load_f32x8(sums.at::<32>(product_3));
+                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_13, sum_5));
             }
-            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_7, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_11 = s::high_i8x64(weights_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum));
             let index_11 = s::and_i8x64(bytes_8, bits_2);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_13 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_8);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_13 = s::and_i8x64(bytes_9, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_15 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_9);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_16 = s::high_i8x64(weights_14);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
             let bits_11 = s::and_i8x64(shifted_4, bits_3);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
             let bits_12 = s::and_i8x64(shifted_5, bits_5);
             let bits_13 = s::or_i8x64(bits_11, bits_12);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
             let bits_14 = s::and_i8x64(shifted_6, bits_8);
             let bits_15 = s::or_i8x64(bits_13, bits_14);
@@ -2598,17 +2515,15 @@ unsafe fn pass_n3(
             let weights_16 = s::lookup_i8x64(values, index_16);
             let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_i32x16(shift);
+            let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_20, half_21);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
+                let half_21 = s::high_i32x16(lanes_3);
+                let products = s::dot4_s_by_i8x32::<0>(half_21, half_11, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
@@ -2616,13 +2531,16 @@ unsafe fn pass_n3(
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
                 let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_3);
-                let product_3 = s::mul_f32x8(float, half_19);
+                let sum_4 = s::fma_f32x8(half_20, half_22, float);
+                let product_2 = s::mul_f32x8(sum_4, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_4 = row * 16 + 8;
-                let sum_5 = s::load_f32x8(sums.at::<32>(sum_4));
-                s::store_f32x8(sums.at_mut::<32>(sum_4), s::fma_f32x8(product_3, half_22, sum_5));
+                let half_23 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_5 = row * 16 + 8;
+                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
+                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product_2, half_23, sum_6));
             }
         }
     }
@@ -2660,7 +2578,7 @@ unsafe fn alone_n3(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
@@ -2670,7 +2588,7 @@ unsafe fn alone_n3(
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
@@ -2678,21 +2596,21 @@ unsafe fn alone_n3(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
             let bits_5 = s::or_i8x64(bits_3, bits_4);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
             let bits_7 = s::or_i8x64(bits_5, bits_6);
@@ -2718,8 +2636,8 @@ unsafe fn pass_n2(
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2739,11 +2657,13 @@ unsafe fn pass_n2(
             let lanes_2 = s::splat_i32(1);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let lanes_3 = s::splat_i32(0);
+            let shift = s::sub_i32x16(product, lanes_3);
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 128;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
@@ -2758,7 +2678,7 @@ unsafe fn pass_n2(
             let weights_4 = s::lookup_i8x64(values_2, index_2);
             let half_4 = s::low_i8x64(weights_4);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_5);
@@ -2770,17 +2690,15 @@ unsafe fn pass_n2(
             let weights_8 = s::lookup_i8x64(values_2, index_4);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_i32x16(shift);
+            let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_10, half_11);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half, x);
+                let half_11 = s::low_i32x16(lanes_3);
+                let products = s::dot4_s_by_i8x32::<0>(half_11, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
                 let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
                 let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
@@ -2788,15 +2706,18 @@ unsafe fn pass_n2(
                 let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
                 let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
                 let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_2);
-                let product_3 = s::mul_f32x8(float, half_9);
+                let sum_3 = s::fma_f32x8(half_10, half_12, float);
+                let product_2 = s::mul_f32x8(sum_3, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_4 = row * 16;
-                let sum_3 = s::load_f32x8(sums.at::<32>(product_4));
-                s::store_f32x8(sums.at_mut::<32>(product_4), s::fma_f32x8(product_3, half_12, sum_3));
+                let half_13 = s::low_f32x16(s::splat_f32(x_scale));
+                let product_3 = row * 16;
+                let sum_4 = s::load_f32x8(sums.at::<32>(product_3));
+                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_13, sum_4));
             }
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_5);
             let half_11 = s::high_i8x64(weights_9);
@@ -2807,7 +2728,7 @@ unsafe fn pass_n2(
             let half_13 = s::high_i8x64(weights_11);
             let weights_12 = s::lookup_i8x64(values_2, index_6);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_7);
             let half_15 = s::high_i8x64(weights_13);
@@ -2819,17 +2740,15 @@ unsafe fn pass_n2(
             let weights_16 = s::lookup_i8x64(values_2, index_8);
             let half_18 = s::high_i8x64(weights_16);
             let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_i32x16(shift);
+            let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_2 = s::mul_i32x8(half_20, half_21);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let products = s::dot4_s_by_i8x32::<0>(product_2, half_11, x);
+                let half_21 = s::high_i32x16(lanes_3);
+                let products = s::dot4_s_by_i8x32::<0>(half_21, half_11, x);
                 let products_2 = s::dot4_s_by_i8x32::<2>(products, half_12, x);
                 let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_13, x_2);
                 let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_14, x_2);
@@ -2837,13 +2756,16 @@ unsafe fn pass_n2(
                 let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
                 let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
                 let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_sum as f32));
                 let float = s::to_float_i32x8(sum_2);
-                let product_3 = s::mul_f32x8(float, half_19);
+                let sum_3 = s::fma_f32x8(half_20, half_22, float);
+                let product_2 = s::mul_f32x8(sum_3, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_3 = row * 16 + 8;
-                let sum_4 = s::load_f32x8(sums.at::<32>(sum_3));
-                s::store_f32x8(sums.at_mut::<32>(sum_3), s::fma_f32x8(product_3, half_22, sum_4));
+                let half_23 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_4 = row * 16 + 8;
+                let sum_5 = s::load_f32x8(sums.at::<32>(sum_4));
+                s::store_f32x8(sums.at_mut::<32>(sum_4), s::fma_f32x8(product_2, half_23, sum_5));
             }
         }
     }
@@ -2881,7 +2803,7 @@ unsafe fn alone_n2(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
@@ -2895,7 +2817,7 @@ unsafe fn alone_n2(
             let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
             let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
@@ -2942,7 +2864,7 @@ unsafe fn pass_mx4(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -2952,7 +2874,7 @@ unsafe fn pass_mx4(
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
@@ -2960,7 +2882,7 @@ unsafe fn pass_mx4(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
@@ -2968,7 +2890,7 @@ unsafe fn pass_mx4(
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -2999,28 +2921,28 @@ unsafe fn pass_mx4(
                 let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
                 s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_10 = s::high_i8x64(weights_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
             let index_11 = s::and_i8x64(bytes_6, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_12 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_13 = s::and_i8x64(bytes_7, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_14 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_15 = s::and_i8x64(bytes_8, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_16 = s::high_i8x64(weights_15);
@@ -3080,7 +3002,7 @@ unsafe fn alone_mx4(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -3089,21 +3011,21 @@ unsafe fn alone_mx4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -3152,28 +3074,28 @@ unsafe fn pass_b8_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half = s::low_i8x64(bytes);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let half_2 = s::low_i8x64(bytes_2);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let half_3 = s::low_i8x64(bytes_3);
                 let sum_3 = codes_at + 192;
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let half_4 = s::low_i8x64(bytes_4);
                 let sum_4 = codes_at + 256;
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let half_5 = s::low_i8x64(bytes_5);
                 let sum_5 = codes_at + 320;
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let half_6 = s::low_i8x64(bytes_6);
                 let sum_6 = codes_at + 384;
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_6));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_6));
                 let half_7 = s::low_i8x64(bytes_7);
                 let sum_7 = codes_at + 448;
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_7));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_7));
                 let half_8 = s::low_i8x64(bytes_8);
                 let half_9 = s::low_i32x16(scale);
                 for row in 0..size {
@@ -3196,21 +3118,21 @@ unsafe fn pass_b8_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let bytes_9 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half_10 = s::high_i8x64(bytes_9);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum));
                 let half_11 = s::high_i8x64(bytes_10);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let half_12 = s::high_i8x64(bytes_11);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let half_13 = s::high_i8x64(bytes_12);
-                let bytes_13 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_13 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let half_14 = s::high_i8x64(bytes_13);
-                let bytes_14 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_14 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let half_15 = s::high_i8x64(bytes_14);
-                let bytes_15 = s::load_i8x64(codes.at::<64>(sum_6));
+                let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_6));
                 let half_16 = s::high_i8x64(bytes_15);
-                let bytes_16 = s::load_i8x64(codes.at::<64>(sum_7));
+                let bytes_16 = s::stream_i8x64(codes.at::<64>(sum_7));
                 let half_17 = s::high_i8x64(bytes_16);
                 let half_18 = s::high_i32x16(scale);
                 for row in 0..size {
@@ -3280,21 +3202,21 @@ unsafe fn alone_b8_by256(
                 let x_at = (row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let products = s::dot4_s_by_i8x64::<0>(lanes, bytes, x);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
                 let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
                 let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
                 let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
                 let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
                 let product_2 = s::mul_i32x16(sum, scale);
                 totals = s::add_i32x16(totals, product_2);
@@ -3346,7 +3268,7 @@ unsafe fn pass_n4_by256(
                 let shift = s::sub_i32x16(product_2, lanes_2);
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 256;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -3373,7 +3295,7 @@ unsafe fn pass_n4_by256(
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_3 = s::low_i8x64(weights_3);
@@ -3381,7 +3303,7 @@ unsafe fn pass_n4_by256(
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_5 = s::low_i8x64(weights_5);
@@ -3389,7 +3311,7 @@ unsafe fn pass_n4_by256(
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let half_6 = s::low_i8x64(weights_6);
                 let sum_3 = codes_at + 192;
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let half_7 = s::low_i8x64(weights_7);
@@ -3420,28 +3342,28 @@ unsafe fn pass_n4_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_9 = s::and_i8x64(bytes_5, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_9);
                 let half_11 = s::high_i8x64(weights_9);
                 let index_10 = s::shr_u_i8x64::<4>(bytes_5);
                 let weights_10 = s::lookup_i8x64(values, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_11 = s::and_i8x64(bytes_6, bits_2);
                 let weights_11 = s::lookup_i8x64(values, index_11);
                 let half_13 = s::high_i8x64(weights_11);
                 let index_12 = s::shr_u_i8x64::<4>(bytes_6);
                 let weights_12 = s::lookup_i8x64(values, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_13 = s::and_i8x64(bytes_7, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_13);
                 let half_15 = s::high_i8x64(weights_13);
                 let index_14 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_14 = s::lookup_i8x64(values, index_14);
                 let half_16 = s::high_i8x64(weights_14);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let index_15 = s::and_i8x64(bytes_8, bits_2);
                 let weights_15 = s::lookup_i8x64(values, index_15);
                 let half_17 = s::high_i8x64(weights_15);
@@ -3528,7 +3450,7 @@ unsafe fn alone_n4_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -3554,21 +3476,21 @@ unsafe fn alone_n4_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -3620,26 +3542,26 @@ unsafe fn pass_l4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 256;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let half = s::low_i8x64(weights);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let half_3 = s::low_i8x64(weights_3);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let half_5 = s::low_i8x64(weights_5);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let half_6 = s::low_i8x64(weights_6);
                 let sum_3 = codes_at + 192;
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let half_7 = s::low_i8x64(weights_7);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3666,22 +3588,22 @@ unsafe fn pass_l4_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let weights_9 = s::and_i8x64(bytes_5, bits);
                 let half_10 = s::high_i8x64(weights_9);
                 let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
                 let half_11 = s::high_i8x64(weights_10);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_11 = s::and_i8x64(bytes_6, bits);
                 let half_12 = s::high_i8x64(weights_11);
                 let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
                 let half_13 = s::high_i8x64(weights_12);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_13 = s::and_i8x64(bytes_7, bits);
                 let half_14 = s::high_i8x64(weights_13);
                 let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
                 let half_15 = s::high_i8x64(weights_14);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_15 = s::and_i8x64(bytes_8, bits);
                 let half_16 = s::high_i8x64(weights_15);
                 let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
@@ -3757,23 +3679,23 @@ unsafe fn alone_l4_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
                 let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3823,28 +3745,28 @@ unsafe fn pass_l6_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 384;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
                 let half = s::low_i8x64(weights);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
                 let half_3 = s::low_i8x64(weights_3);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -3852,25 +3774,25 @@ unsafe fn pass_l6_by256(
                 let weights_4 = s::and_i8x64(bits_9, bits);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_3 = codes_at + 192;
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
                 let half_5 = s::low_i8x64(weights_5);
                 let sum_4 = codes_at + 256;
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
                 let half_6 = s::low_i8x64(weights_6);
                 let sum_5 = codes_at + 320;
-                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
                 let half_7 = s::low_i8x64(weights_7);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -3898,45 +3820,45 @@ unsafe fn pass_l6_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_3));
                     s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
                 }
-                let bytes_13 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let weights_9 = s::and_i8x64(bytes_13, bits);
                 let half_10 = s::high_i8x64(weights_9);
-                let bytes_14 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_14 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_10 = s::and_i8x64(bytes_14, bits);
                 let half_11 = s::high_i8x64(weights_10);
-                let bytes_15 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_11 = s::and_i8x64(bytes_15, bits);
                 let half_12 = s::high_i8x64(weights_11);
-                let bytes_16 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
                 let bits_15 = s::and_i8x64(shifted_7, bits_2);
-                let bytes_17 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_17 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
                 let bits_16 = s::and_i8x64(shifted_8, bits_4);
                 let bits_17 = s::or_i8x64(bits_15, bits_16);
-                let bytes_18 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_18 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
                 let bits_18 = s::and_i8x64(shifted_9, bits_7);
                 let bits_19 = s::or_i8x64(bits_17, bits_18);
                 let weights_12 = s::and_i8x64(bits_19, bits);
                 let half_13 = s::high_i8x64(weights_12);
-                let bytes_19 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_19 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_13 = s::and_i8x64(bytes_19, bits);
                 let half_14 = s::high_i8x64(weights_13);
-                let bytes_20 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_20 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let weights_14 = s::and_i8x64(bytes_20, bits);
                 let half_15 = s::high_i8x64(weights_14);
-                let bytes_21 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_21 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let weights_15 = s::and_i8x64(bytes_21, bits);
                 let half_16 = s::high_i8x64(weights_15);
-                let bytes_22 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_22 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
                 let bits_20 = s::and_i8x64(shifted_10, bits_2);
-                let bytes_23 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_23 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
                 let bits_21 = s::and_i8x64(shifted_11, bits_4);
                 let bits_22 = s::or_i8x64(bits_20, bits_21);
-                let bytes_24 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_24 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
                 let bits_23 = s::and_i8x64(shifted_12, bits_7);
                 let bits_24 = s::or_i8x64(bits_22, bits_23);
@@ -4013,28 +3935,28 @@ unsafe fn alone_l6_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
                 let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-32)), weights, x);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
                 let products_2 = s::dot4_s_by_i8x64::<1>(products, weights_2, x);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
                 let products_3 = s::dot4_s_by_i8x64::<2>(products_2, weights_3, x);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -4042,25 +3964,25 @@ unsafe fn alone_l6_by256(
                 let weights_4 = s::and_i8x64(bits_9, bits);
                 let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
                 let sum_3 = codes_at + 192;
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
                 let products_5 = s::dot4_s_by_i8x64::<3>(products_4, weights_5, x);
                 let sum_4 = codes_at + 256;
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
                 let products_6 = s::dot4_s_by_i8x64::<0>(products_5, weights_6, x_2);
                 let sum_5 = codes_at + 320;
-                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
                 let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -4116,14 +4038,15 @@ unsafe fn pass_n5_by256(
                 let shift = s::sub_i32x16(product_2, lanes_2);
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 320;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let sum = codes_at + 256;
-                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.at::<64>(sum));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let top = s::and_i8x64(tops, bits_2);
-                let found = s::lookup_i8x64(masks, top);
-                let index = s::and_i8x64(bytes, bits_2);
+                let bits_3 = s::and_i8x64(bytes, bits_2);
+                let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+                let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+                let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+                let index = s::or_i8x64(bits_3, bits_5);
                 let lower = s::lanes_i8x16([
                     -65,
                     -58,
@@ -4142,100 +4065,62 @@ unsafe fn pass_n5_by256(
                     -6,
                     -3,
                 ]);
-                let found_2 = s::lookup_i8x64(lower, index);
-                let change = s::lanes_i8x16([
-                    -65,
-                    -59,
-                    -53,
-                    -37,
-                    -36,
-                    -43,
-                    -50,
-                    -10,
-                    -2,
-                    -10,
-                    -49,
-                    -44,
-                    -34,
-                    -40,
-                    -49,
-                    -61,
-                ]);
-                let found_3 = s::lookup_i8x64(change, index);
-                let bits_3 = s::and_i8x64(found_3, found);
-                let weights = s::xor_i8x64(found_2, bits_3);
+                let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
+                let weights = s::lookup32_i8x64(lower, upper, index);
                 let half = s::low_i8x64(weights);
-                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
-                let top_2 = s::shr_u_i8x64::<4>(tops_2);
-                let found_4 = s::lookup_i8x64(masks, top_2);
-                let index_2 = s::shr_u_i8x64::<4>(bytes);
-                let found_5 = s::lookup_i8x64(lower, index_2);
-                let found_6 = s::lookup_i8x64(change, index_2);
-                let bits_4 = s::and_i8x64(found_6, found_4);
-                let weights_2 = s::xor_i8x64(found_5, bits_4);
+                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+                let bits_6 = s::and_i8x64(tops_2, bits_4);
+                let index_2 = s::or_i8x64(shifted_2, bits_6);
+                let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum_2 = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum_2));
-                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted = s::shr_u_i8x64::<1>(tops_3);
-                let top_3 = s::and_i8x64(shifted, bits_2);
-                let found_7 = s::lookup_i8x64(masks, top_3);
-                let index_3 = s::and_i8x64(bytes_2, bits_2);
-                let found_8 = s::lookup_i8x64(lower, index_3);
-                let found_9 = s::lookup_i8x64(change, index_3);
-                let bits_5 = s::and_i8x64(found_9, found_7);
-                let weights_3 = s::xor_i8x64(found_8, bits_5);
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_7 = s::and_i8x64(bytes_2, bits_2);
+                let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+                let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+                let index_3 = s::or_i8x64(bits_7, bits_8);
+                let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
                 let half_3 = s::low_i8x64(weights_3);
-                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
-                let top_4 = s::shr_u_i8x64::<5>(tops_4);
-                let found_10 = s::lookup_i8x64(masks, top_4);
-                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let found_11 = s::lookup_i8x64(lower, index_4);
-                let found_12 = s::lookup_i8x64(change, index_4);
-                let bits_6 = s::and_i8x64(found_12, found_10);
-                let weights_4 = s::xor_i8x64(found_11, bits_6);
+                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+                let bits_9 = s::and_i8x64(shifted_5, bits_4);
+                let index_4 = s::or_i8x64(shifted_4, bits_9);
+                let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_3 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_3));
-                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
-                let top_5 = s::and_i8x64(shifted_2, bits_2);
-                let found_13 = s::lookup_i8x64(masks, top_5);
-                let index_5 = s::and_i8x64(bytes_3, bits_2);
-                let found_14 = s::lookup_i8x64(lower, index_5);
-                let found_15 = s::lookup_i8x64(change, index_5);
-                let bits_7 = s::and_i8x64(found_15, found_13);
-                let weights_5 = s::xor_i8x64(found_14, bits_7);
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_10 = s::and_i8x64(bytes_3, bits_2);
+                let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+                let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+                let index_5 = s::or_i8x64(bits_10, bits_11);
+                let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
                 let half_5 = s::low_i8x64(weights_5);
-                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
-                let top_6 = s::shr_u_i8x64::<6>(tops_6);
-                let found_16 = s::lookup_i8x64(masks, top_6);
-                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let found_17 = s::lookup_i8x64(lower, index_6);
-                let found_18 = s::lookup_i8x64(change, index_6);
-                let bits_8 = s::and_i8x64(found_18, found_16);
-                let weights_6 = s::xor_i8x64(found_17, bits_8);
+                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+                let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+                let bits_12 = s::and_i8x64(shifted_8, bits_4);
+                let index_6 = s::or_i8x64(shifted_7, bits_12);
+                let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
                 let half_6 = s::low_i8x64(weights_6);
                 let sum_4 = codes_at + 192;
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum_4));
-                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
-                let top_7 = s::and_i8x64(shifted_3, bits_2);
-                let found_19 = s::lookup_i8x64(masks, top_7);
-                let index_7 = s::and_i8x64(bytes_4, bits_2);
-                let found_20 = s::lookup_i8x64(lower, index_7);
-                let found_21 = s::lookup_i8x64(change, index_7);
-                let bits_9 = s::and_i8x64(found_21, found_19);
-                let weights_7 = s::xor_i8x64(found_20, bits_9);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_13 = s::and_i8x64(bytes_4, bits_2);
+                let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+                let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+                let index_7 = s::or_i8x64(bits_13, bits_14);
+                let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
                 let half_7 = s::low_i8x64(weights_7);
-                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
-                let top_8 = s::shr_u_i8x64::<7>(tops_8);
-                let found_22 = s::lookup_i8x64(masks, top_8);
-                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-                let found_23 = s::lookup_i8x64(lower, index_8);
-                let found_24 = s::lookup_i8x64(change, index_8);
-                let bits_10 = s::and_i8x64(found_24, found_22);
-                let weights_8 = s::xor_i8x64(found_23, bits_10);
+                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+                let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+                let bits_15 = s::and_i8x64(shifted_11, bits_4);
+                let index_8 = s::or_i8x64(shifted_10, bits_15);
+                let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
                 let half_8 = s::low_i8x64(weights_8);
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
@@ -4261,84 +4146,64 @@ unsafe fn pass_n5_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
-                let tops_9 = s::load_i8x64(codes.at::<64>(sum));
-                let top_9 = s::and_i8x64(tops_9, bits_2);
-                let found_25 = s::lookup_i8x64(masks, top_9);
-                let index_9 = s::and_i8x64(bytes_5, bits_2);
-                let found_26 = s::lookup_i8x64(lower, index_9);
-                let found_27 = s::lookup_i8x64(change, index_9);
-                let bits_11 = s::and_i8x64(found_27, found_25);
-                let weights_9 = s::xor_i8x64(found_26, bits_11);
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops_9 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_16 = s::and_i8x64(bytes_5, bits_2);
+                let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+                let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+                let index_9 = s::or_i8x64(bits_16, bits_17);
+                let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
                 let half_11 = s::high_i8x64(weights_9);
-                let tops_10 = s::load_i8x64(codes.at::<64>(sum));
-                let top_10 = s::shr_u_i8x64::<4>(tops_10);
-                let found_28 = s::lookup_i8x64(masks, top_10);
-                let index_10 = s::shr_u_i8x64::<4>(bytes_5);
-                let found_29 = s::lookup_i8x64(lower, index_10);
-                let found_30 = s::lookup_i8x64(change, index_10);
-                let bits_12 = s::and_i8x64(found_30, found_28);
-                let weights_10 = s::xor_i8x64(found_29, bits_12);
+                let tops_10 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_18 = s::and_i8x64(tops_10, bits_4);
+                let index_10 = s::or_i8x64(shifted_13, bits_18);
+                let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
-                let tops_11 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_4 = s::shr_u_i8x64::<1>(tops_11);
-                let top_11 = s::and_i8x64(shifted_4, bits_2);
-                let found_31 = s::lookup_i8x64(masks, top_11);
-                let index_11 = s::and_i8x64(bytes_6, bits_2);
-                let found_32 = s::lookup_i8x64(lower, index_11);
-                let found_33 = s::lookup_i8x64(change, index_11);
-                let bits_13 = s::and_i8x64(found_33, found_31);
-                let weights_11 = s::xor_i8x64(found_32, bits_13);
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let tops_11 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_19 = s::and_i8x64(bytes_6, bits_2);
+                let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+                let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+                let index_11 = s::or_i8x64(bits_19, bits_20);
+                let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
                 let half_13 = s::high_i8x64(weights_11);
-                let tops_12 = s::load_i8x64(codes.at::<64>(sum));
-                let top_12 = s::shr_u_i8x64::<5>(tops_12);
-                let found_34 = s::lookup_i8x64(masks, top_12);
-                let index_12 = s::shr_u_i8x64::<4>(bytes_6);
-                let found_35 = s::lookup_i8x64(lower, index_12);
-                let found_36 = s::lookup_i8x64(change, index_12);
-                let bits_14 = s::and_i8x64(found_36, found_34);
-                let weights_12 = s::xor_i8x64(found_35, bits_14);
+                let tops_12 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+                let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+                let bits_21 = s::and_i8x64(shifted_16, bits_4);
+                let index_12 = s::or_i8x64(shifted_15, bits_21);
+                let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
-                let tops_13 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_5 = s::shr_u_i8x64::<2>(tops_13);
-                let top_13 = s::and_i8x64(shifted_5, bits_2);
-                let found_37 = s::lookup_i8x64(masks, top_13);
-                let index_13 = s::and_i8x64(bytes_7, bits_2);
-                let found_38 = s::lookup_i8x64(lower, index_13);
-                let found_39 = s::lookup_i8x64(change, index_13);
-                let bits_15 = s::and_i8x64(found_39, found_37);
-                let weights_13 = s::xor_i8x64(found_38, bits_15);
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let tops_13 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_22 = s::and_i8x64(bytes_7, bits_2);
+                let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+                let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+                let index_13 = s::or_i8x64(bits_22, bits_23);
+                let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
                 let half_15 = s::high_i8x64(weights_13);
-                let tops_14 = s::load_i8x64(codes.at::<64>(sum));
-                let top_14 = s::shr_u_i8x64::<6>(tops_14);
-                let found_40 = s::lookup_i8x64(masks, top_14);
-                let index_14 = s::shr_u_i8x64::<4>(bytes_7);
-                let found_41 = s::lookup_i8x64(lower, index_14);
-                let found_42 = s::lookup_i8x64(change, index_14);
-                let bits_16 = s::and_i8x64(found_42, found_40);
-                let weights_14 = s::xor_i8x64(found_41, bits_16);
+                let tops_14 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+                let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+                let bits_24 = s::and_i8x64(shifted_19, bits_4);
+                let index_14 = s::or_i8x64(shifted_18, bits_24);
+                let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
                 let half_16 = s::high_i8x64(weights_14);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
-                let tops_15 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_6 = s::shr_u_i8x64::<3>(tops_15);
-                let top_15 = s::and_i8x64(shifted_6, bits_2);
-                let found_43 = s::lookup_i8x64(masks, top_15);
-                let index_15 = s::and_i8x64(bytes_8, bits_2);
-                let found_44 = s::lookup_i8x64(lower, index_15);
-                let found_45 = s::lookup_i8x64(change, index_15);
-                let bits_17 = s::and_i8x64(found_45, found_43);
-                let weights_15 = s::xor_i8x64(found_44, bits_17);
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let tops_15 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_25 = s::and_i8x64(bytes_8, bits_2);
+                let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+                let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+                let index_15 = s::or_i8x64(bits_25, bits_26);
+                let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
                 let half_17 = s::high_i8x64(weights_15);
-                let tops_16 = s::load_i8x64(codes.at::<64>(sum));
-                let top_16 = s::shr_u_i8x64::<7>(tops_16);
-                let found_46 = s::lookup_i8x64(masks, top_16);
-                let index_16 = s::shr_u_i8x64::<4>(bytes_8);
-                let found_47 = s::lookup_i8x64(lower, index_16);
-                let found_48 = s::lookup_i8x64(change, index_16);
-                let bits_18 = s::and_i8x64(found_48, found_46);
-                let weights_16 = s::xor_i8x64(found_47, bits_18);
+                let tops_16 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+                let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+                let bits_27 = s::and_i8x64(shifted_22, bits_4);
+                let index_16 = s::or_i8x64(shifted_21, bits_27);
+                let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
                 let half_18 = s::high_i8x64(weights_16);
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
@@ -4420,14 +4285,15 @@ unsafe fn alone_n5_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let sum = codes_at + 256;
-                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.at::<64>(sum));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let top = s::and_i8x64(tops, bits_2);
-                let found = s::lookup_i8x64(masks, top);
-                let index = s::and_i8x64(bytes, bits_2);
+                let bits_3 = s::and_i8x64(bytes, bits_2);
+                let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+                let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+                let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+                let index = s::or_i8x64(bits_3, bits_5);
                 let lower = s::lanes_i8x16([
                     -65,
                     -58,
@@ -4446,97 +4312,59 @@ unsafe fn alone_n5_by256(
                     -6,
                     -3,
                 ]);
-                let found_2 = s::lookup_i8x64(lower, index);
-                let change = s::lanes_i8x16([
-                    -65,
-                    -59,
-                    -53,
-                    -37,
-                    -36,
-                    -43,
-                    -50,
-                    -10,
-                    -2,
-                    -10,
-                    -49,
-                    -44,
-                    -34,
-                    -40,
-                    -49,
-                    -61,
-                ]);
-                let found_3 = s::lookup_i8x64(change, index);
-                let bits_3 = s::and_i8x64(found_3, found);
-                let weights = s::xor_i8x64(found_2, bits_3);
+                let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
+                let weights = s::lookup32_i8x64(lower, upper, index);
                 let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
-                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
-                let top_2 = s::shr_u_i8x64::<4>(tops_2);
-                let found_4 = s::lookup_i8x64(masks, top_2);
-                let index_2 = s::shr_u_i8x64::<4>(bytes);
-                let found_5 = s::lookup_i8x64(lower, index_2);
-                let found_6 = s::lookup_i8x64(change, index_2);
-                let bits_4 = s::and_i8x64(found_6, found_4);
-                let weights_2 = s::xor_i8x64(found_5, bits_4);
+                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+                let bits_6 = s::and_i8x64(tops_2, bits_4);
+                let index_2 = s::or_i8x64(shifted_2, bits_6);
+                let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
                 let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted = s::shr_u_i8x64::<1>(tops_3);
-                let top_3 = s::and_i8x64(shifted, bits_2);
-                let found_7 = s::lookup_i8x64(masks, top_3);
-                let index_3 = s::and_i8x64(bytes_2, bits_2);
-                let found_8 = s::lookup_i8x64(lower, index_3);
-                let found_9 = s::lookup_i8x64(change, index_3);
-                let bits_5 = s::and_i8x64(found_9, found_7);
-                let weights_3 = s::xor_i8x64(found_8, bits_5);
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_7 = s::and_i8x64(bytes_2, bits_2);
+                let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+                let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+                let index_3 = s::or_i8x64(bits_7, bits_8);
+                let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
                 let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
-                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
-                let top_4 = s::shr_u_i8x64::<5>(tops_4);
-                let found_10 = s::lookup_i8x64(masks, top_4);
-                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let found_11 = s::lookup_i8x64(lower, index_4);
-                let found_12 = s::lookup_i8x64(change, index_4);
-                let bits_6 = s::and_i8x64(found_12, found_10);
-                let weights_4 = s::xor_i8x64(found_11, bits_6);
+                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+                let bits_9 = s::and_i8x64(shifted_5, bits_4);
+                let index_4 = s::or_i8x64(shifted_4, bits_9);
+                let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
                 let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
-                let top_5 = s::and_i8x64(shifted_2, bits_2);
-                let found_13 = s::lookup_i8x64(masks, top_5);
-                let index_5 = s::and_i8x64(bytes_3, bits_2);
-                let found_14 = s::lookup_i8x64(lower, index_5);
-                let found_15 = s::lookup_i8x64(change, index_5);
-                let bits_7 = s::and_i8x64(found_15, found_13);
-                let weights_5 = s::xor_i8x64(found_14, bits_7);
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_10 = s::and_i8x64(bytes_3, bits_2);
+                let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+                let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+                let index_5 = s::or_i8x64(bits_10, bits_11);
+                let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
                 let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
-                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
-                let top_6 = s::shr_u_i8x64::<6>(tops_6);
-                let found_16 = s::lookup_i8x64(masks, top_6);
-                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let found_17 = s::lookup_i8x64(lower, index_6);
-                let found_18 = s::lookup_i8x64(change, index_6);
-                let bits_8 = s::and_i8x64(found_18, found_16);
-                let weights_6 = s::xor_i8x64(found_17, bits_8);
+                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+                let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+                let bits_12 = s::and_i8x64(shifted_8, bits_4);
+                let index_6 = s::or_i8x64(shifted_7, bits_12);
+                let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
                 let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
-                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
-                let top_7 = s::and_i8x64(shifted_3, bits_2);
-                let found_19 = s::lookup_i8x64(masks, top_7);
-                let index_7 = s::and_i8x64(bytes_4, bits_2);
-                let found_20 = s::lookup_i8x64(lower, index_7);
-                let found_21 = s::lookup_i8x64(change, index_7);
-                let bits_9 = s::and_i8x64(found_21, found_19);
-                let weights_7 = s::xor_i8x64(found_20, bits_9);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_13 = s::and_i8x64(bytes_4, bits_2);
+                let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+                let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+                let index_7 = s::or_i8x64(bits_13, bits_14);
+                let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
                 let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
-                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
-                let top_8 = s::shr_u_i8x64::<7>(tops_8);
-                let found_22 = s::lookup_i8x64(masks, top_8);
-                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
-                let found_23 = s::lookup_i8x64(lower, index_8);
-                let found_24 = s::lookup_i8x64(change, index_8);
-                let bits_10 = s::and_i8x64(found_24, found_22);
-                let weights_8 = s::xor_i8x64(found_23, bits_10);
+                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+                let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+                let bits_15 = s::and_i8x64(shifted_11, bits_4);
+                let index_8 = s::or_i8x64(shifted_10, bits_15);
+                let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
                 let sum_2 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
                 let product_4 = s::mul_i32x16(sum_2, factor);
                 totals = s::add_i32x16(totals, product_4);
@@ -4588,7 +4416,7 @@ unsafe fn pass_n3_by256(
                 let shift = s::sub_i32x16(product_2, lanes_2);
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 192;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -4615,7 +4443,7 @@ unsafe fn pass_n3_by256(
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let half_2 = s::low_i8x64(weights_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_3 = s::low_i8x64(weights_3);
@@ -4623,23 +4451,23 @@ unsafe fn pass_n3_by256(
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_5 = s::low_i8x64(weights_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let half_6 = s::low_i8x64(weights_6);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_3 = s::splat_i32_i8x64(0x1111_1111);
                 let bits_4 = s::and_i8x64(shifted, bits_3);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_5 = s::splat_i32_i8x64(0x2222_2222);
                 let bits_6 = s::and_i8x64(shifted_2, bits_5);
                 let bits_7 = s::or_i8x64(bits_4, bits_6);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_8 = s::splat_i32_i8x64(0x4444_4444);
                 let bits_9 = s::and_i8x64(shifted_3, bits_8);
@@ -4674,35 +4502,35 @@ unsafe fn pass_n3_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_9 = s::and_i8x64(bytes_7, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_9);
                 let half_11 = s::high_i8x64(weights_9);
                 let index_10 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_10 = s::lookup_i8x64(values, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_11 = s::and_i8x64(bytes_8, bits_2);
                 let weights_11 = s::lookup_i8x64(values, index_11);
                 let half_13 = s::high_i8x64(weights_11);
                 let index_12 = s::shr_u_i8x64::<4>(bytes_8);
                 let weights_12 = s::lookup_i8x64(values, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_13 = s::and_i8x64(bytes_9, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_13);
                 let half_15 = s::high_i8x64(weights_13);
                 let index_14 = s::shr_u_i8x64::<4>(bytes_9);
                 let weights_14 = s::lookup_i8x64(values, index_14);
                 let half_16 = s::high_i8x64(weights_14);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
                 let bits_11 = s::and_i8x64(shifted_4, bits_3);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
                 let bits_12 = s::and_i8x64(shifted_5, bits_5);
                 let bits_13 = s::or_i8x64(bits_11, bits_12);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
                 let bits_14 = s::and_i8x64(shifted_6, bits_8);
                 let bits_15 = s::or_i8x64(bits_13, bits_14);
@@ -4792,7 +4620,7 @@ unsafe fn alone_n3_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -4819,7 +4647,7 @@ unsafe fn alone_n3_by256(
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
@@ -4827,21 +4655,21 @@ unsafe fn alone_n3_by256(
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
                 let bits_5 = s::or_i8x64(bits_3, bits_4);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
                 let bits_7 = s::or_i8x64(bits_5, bits_6);
@@ -4901,7 +4729,7 @@ unsafe fn pass_n2_by256(
                 let shift = s::sub_i32x16(product_2, lanes_2);
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 128;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
@@ -4933,7 +4761,7 @@ unsafe fn pass_n2_by256(
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let half_4 = s::low_i8x64(weights_4);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let half_5 = s::low_i8x64(weights_5);
@@ -4968,7 +4796,7 @@ unsafe fn pass_n2_by256(
                     let total = s::load_i32x8(totals.at::<32>(product_5));
                     s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
                 }
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_5);
                 let half_11 = s::high_i8x64(weights_9);
@@ -4979,7 +4807,7 @@ unsafe fn pass_n2_by256(
                 let half_13 = s::high_i8x64(weights_11);
                 let weights_12 = s::lookup_i8x64(values_2, index_6);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_7);
                 let half_15 = s::high_i8x64(weights_13);
@@ -5070,7 +4898,7 @@ unsafe fn alone_n2_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
@@ -5101,7 +4929,7 @@ unsafe fn alone_n2_by256(
                 let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
@@ -5150,7 +4978,7 @@ unsafe fn pass_mx4_by256(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -5160,7 +4988,7 @@ unsafe fn pass_mx4_by256(
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
@@ -5168,7 +4996,7 @@ unsafe fn pass_mx4_by256(
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
@@ -5176,7 +5004,7 @@ unsafe fn pass_mx4_by256(
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
             let sum_3 = codes_at + 192;
-            let bytes_4 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -5207,28 +5035,28 @@ unsafe fn pass_mx4_by256(
                 let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
                 s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_10 = s::high_i8x64(weights_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
             let index_11 = s::and_i8x64(bytes_6, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_12 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_13 = s::and_i8x64(bytes_7, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_14 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
             let index_15 = s::and_i8x64(bytes_8, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_16 = s::high_i8x64(weights_15);
@@ -5287,7 +5115,7 @@ unsafe fn alone_mx4_by256(
             let x_at = (row * block_count + block) * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -5296,21 +5124,21 @@ unsafe fn alone_mx4_by256(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -5347,7 +5175,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
@@ -5390,7 +5218,7 @@ unsafe fn dot_n4<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     -63,
@@ -5467,7 +5295,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -5519,7 +5347,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -5528,7 +5356,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -5536,7 +5364,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -5596,12 +5424,12 @@ unsafe fn dot_n5<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -5708,7 +5536,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let column = block * 32;
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
@@ -5724,7 +5552,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -5739,7 +5567,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_s_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -5820,7 +5648,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             for chunk in 0..2 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
                 let weights = s::lookup_i8x64(values, index);
@@ -5909,7 +5737,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
                 let weights = s::lookup_i8x64(values, index);

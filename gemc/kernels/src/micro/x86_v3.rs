@@ -20,7 +20,7 @@ pub(super) static COPIES: &[Copy] = &[
     copy(14786631538387049272u64, run_dot_l4::<1>),
     copy(14424889951772037243u64, run_pass_l6),
     copy(4643228548919035601u64, run_dot_l6::<1>),
-    copy(568143284428748847u64, run_pass_n5),
+    copy(3472065501780402338u64, run_pass_n5),
     copy(13581255607986895858u64, run_dot_n5::<1>),
     copy(15471455355369835956u64, run_pass_n3),
     copy(12360367942840544721u64, run_dot_n3::<1>),
@@ -36,7 +36,7 @@ pub(super) static COPIES: &[Copy] = &[
     copy(17142504010021119346u64, run_dot_l4_by256::<1>),
     copy(3411184929419343275u64, run_pass_l6_by256),
     copy(2652198280745215908u64, run_dot_l6_by256::<1>),
-    copy(7646768816323011097u64, run_pass_n5_by256),
+    copy(17911063981590978014u64, run_pass_n5_by256),
     copy(4190829205587187444u64, run_dot_n5_by256::<1>),
     copy(8938199726489541022u64, run_pass_n3_by256),
     copy(5430033250207111486u64, run_dot_n3_by256::<1>),
@@ -1089,10 +1089,10 @@ unsafe fn pass_b8(
             let scale = s::widen_u_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let x_at = (k::bounded(row_number, input_rows) * block_count + block)
@@ -1114,10 +1114,10 @@ unsafe fn pass_b8(
                 let products_4 = s::dot_words_i16x32(pairs_4, bits);
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_4));
             }
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
-            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
-            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
-            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -1175,7 +1175,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
@@ -1232,14 +1232,14 @@ unsafe fn pass_n4(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_3);
             let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -1268,12 +1268,12 @@ unsafe fn pass_n4(
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_5));
             }
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits_3);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1336,7 +1336,7 @@ unsafe fn dot_n4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -1410,11 +1410,11 @@ unsafe fn pass_l4(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             for row in 0..size {
@@ -1439,10 +1439,10 @@ unsafe fn pass_l4(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                 );
             }
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
@@ -1501,7 +1501,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1564,25 +1564,25 @@ unsafe fn pass_l6(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 384;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_2 = s::and_i8x64(bytes_2, bits);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_3 = s::and_i8x64(bytes_3, bits);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -1610,22 +1610,22 @@ unsafe fn pass_l6(
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_6));
             }
             let sum_3 = codes_at + 192;
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_5 = s::and_i8x64(bytes_7, bits);
             let sum_4 = codes_at + 256;
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
             let weights_6 = s::and_i8x64(bytes_8, bits);
             let sum_5 = codes_at + 320;
-            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
             let weights_7 = s::and_i8x64(bytes_9, bits);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -1689,7 +1689,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -1698,7 +1698,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     pairs[row] = s::dot2_u_i8x64(bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1709,7 +1709,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::add_i32x16(words[row], products);
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1784,10 +1784,10 @@ unsafe fn pass_n5(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let sum = codes_at + 256;
-            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.at::<64>(sum));
+            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let top = s::and_i8x64(tops, bits_3);
             let found = s::lookup_i8x64(masks, top);
@@ -1798,7 +1798,7 @@ unsafe fn pass_n5(
             let found_3 = s::lookup_i8x64(change, index);
             let bits_4 = s::and_i8x64(found_3, found);
             let weights = s::xor_i8x64(found_2, bits_4);
-            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
             let top_2 = s::shr_u_i8x64::<4>(tops_2);
             let found_4 = s::lookup_i8x64(masks, top_2);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -1806,8 +1806,8 @@ unsafe fn pass_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_5 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_5);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_3);
             let found_7 = s::lookup_i8x64(masks, top_3);
@@ -1816,7 +1816,7 @@ unsafe fn pass_n5(
             let found_9 = s::lookup_i8x64(change, index_3);
             let bits_6 = s::and_i8x64(found_9, found_7);
             let weights_3 = s::xor_i8x64(found_8, bits_6);
-            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
             let top_4 = s::shr_u_i8x64::<5>(tops_4);
             let found_10 = s::lookup_i8x64(masks, top_4);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -1848,8 +1848,8 @@ unsafe fn pass_n5(
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
             }
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_3);
             let found_13 = s::lookup_i8x64(masks, top_5);
@@ -1858,7 +1858,7 @@ unsafe fn pass_n5(
             let found_15 = s::lookup_i8x64(change, index_5);
             let bits_8 = s::and_i8x64(found_15, found_13);
             let weights_5 = s::xor_i8x64(found_14, bits_8);
-            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
             let top_6 = s::shr_u_i8x64::<6>(tops_6);
             let found_16 = s::lookup_i8x64(masks, top_6);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -1866,8 +1866,8 @@ unsafe fn pass_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_9 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_9);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_3);
             let found_19 = s::lookup_i8x64(masks, top_7);
@@ -1876,7 +1876,7 @@ unsafe fn pass_n5(
             let found_21 = s::lookup_i8x64(change, index_7);
             let bits_10 = s::and_i8x64(found_21, found_19);
             let weights_7 = s::xor_i8x64(found_20, bits_10);
-            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
             let top_8 = s::shr_u_i8x64::<7>(tops_8);
             let found_22 = s::lookup_i8x64(masks, top_8);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1942,12 +1942,12 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -2041,7 +2041,7 @@ unsafe fn pass_n3(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 192;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_3);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -2049,7 +2049,7 @@ unsafe fn pass_n3(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -2077,19 +2077,19 @@ unsafe fn pass_n3(
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_7));
             }
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_4 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_5 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
             let bits_6 = s::or_i8x64(bits_4, bits_5);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_7 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
             let bits_8 = s::or_i8x64(bits_6, bits_7);
@@ -2154,7 +2154,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -2173,7 +2173,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let products = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products);
             });
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -2191,7 +2191,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products);
             });
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -2292,7 +2292,7 @@ unsafe fn pass_n2(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_3);
             let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -2322,7 +2322,7 @@ unsafe fn pass_n2(
                 let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(products, products_6));
             }
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -2385,7 +2385,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..2 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
@@ -2472,14 +2472,14 @@ unsafe fn pass_mx4(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -2506,12 +2506,12 @@ unsafe fn pass_mx4(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -2572,7 +2572,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);
@@ -2645,10 +2645,10 @@ unsafe fn pass_b8_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let x_at = (k::bounded(row_number, input_rows) * block_count + block)
@@ -2670,10 +2670,10 @@ unsafe fn pass_b8_by256(
                     let products_4 = s::dot_words_i16x32(pairs_4, bits);
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_4));
                 }
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
-                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
-                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
-                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let product_2 = row * 16;
@@ -2746,7 +2746,7 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..8 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
@@ -2814,7 +2814,7 @@ unsafe fn pass_n4_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 256;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_3);
                 let values = s::lanes_i8x16([
@@ -2823,7 +2823,7 @@ unsafe fn pass_n4_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -2852,12 +2852,12 @@ unsafe fn pass_n4_by256(
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_5));
                 }
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_3);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -2936,7 +2936,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([
                         0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -3021,11 +3021,11 @@ unsafe fn pass_l4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 256;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 for row in 0..size {
@@ -3050,10 +3050,10 @@ unsafe fn pass_l4_by256(
                         s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                     );
                 }
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
@@ -3127,7 +3127,7 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -3201,25 +3201,25 @@ unsafe fn pass_l6_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 384;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -3247,22 +3247,22 @@ unsafe fn pass_l6_by256(
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_6));
                 }
                 let sum_3 = codes_at + 192;
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
                 let sum_4 = codes_at + 256;
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
                 let sum_5 = codes_at + 320;
-                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -3341,7 +3341,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..2 {
                     let product_2 = chunk * 3;
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + product_2 * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product_2 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
                     let sum = column + product_2 * 4;
@@ -3350,7 +3350,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         pairs[row] = s::dot2_u_i8x64(bits_2, s::splat_i32_i8x64(x));
                     });
                     let sum_2 = product_2 + 1;
-                    let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                    let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                     let bits_3 = s::and_i8x64(bytes_2, bits);
                     let sum_3 = column + sum_2 * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -3361,7 +3361,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         words[row] = s::add_i32x16(words[row], products);
                     });
                     let sum_4 = product_2 + 2;
-                    let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                    let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                     let bits_4 = s::and_i8x64(bytes_3, bits);
                     let sum_5 = column + sum_4 * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -3447,10 +3447,10 @@ unsafe fn pass_n5_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 320;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let sum = codes_at + 256;
-                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.at::<64>(sum));
+                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let top = s::and_i8x64(tops, bits_3);
                 let found = s::lookup_i8x64(masks, top);
@@ -3463,7 +3463,7 @@ unsafe fn pass_n5_by256(
                 let found_3 = s::lookup_i8x64(change, index);
                 let bits_4 = s::and_i8x64(found_3, found);
                 let weights = s::xor_i8x64(found_2, bits_4);
-                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let top_2 = s::shr_u_i8x64::<4>(tops_2);
                 let found_4 = s::lookup_i8x64(masks, top_2);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -3471,8 +3471,8 @@ unsafe fn pass_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_5 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_5);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_3);
                 let found_7 = s::lookup_i8x64(masks, top_3);
@@ -3481,7 +3481,7 @@ unsafe fn pass_n5_by256(
                 let found_9 = s::lookup_i8x64(change, index_3);
                 let bits_6 = s::and_i8x64(found_9, found_7);
                 let weights_3 = s::xor_i8x64(found_8, bits_6);
-                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
                 let top_4 = s::shr_u_i8x64::<5>(tops_4);
                 let found_10 = s::lookup_i8x64(masks, top_4);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -3513,8 +3513,8 @@ unsafe fn pass_n5_by256(
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
                 }
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_3);
                 let found_13 = s::lookup_i8x64(masks, top_5);
@@ -3523,7 +3523,7 @@ unsafe fn pass_n5_by256(
                 let found_15 = s::lookup_i8x64(change, index_5);
                 let bits_8 = s::and_i8x64(found_15, found_13);
                 let weights_5 = s::xor_i8x64(found_14, bits_8);
-                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
                 let top_6 = s::shr_u_i8x64::<6>(tops_6);
                 let found_16 = s::lookup_i8x64(masks, top_6);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -3531,8 +3531,8 @@ unsafe fn pass_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_9 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_9);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_3);
                 let found_19 = s::lookup_i8x64(masks, top_7);
@@ -3541,7 +3541,7 @@ unsafe fn pass_n5_by256(
                 let found_21 = s::lookup_i8x64(change, index_7);
                 let bits_10 = s::and_i8x64(found_21, found_19);
                 let weights_7 = s::xor_i8x64(found_20, bits_10);
-                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
                 let top_8 = s::shr_u_i8x64::<7>(tops_8);
                 let found_22 = s::lookup_i8x64(masks, top_8);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3623,12 +3623,12 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
+                let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, bits);
                     let before = top_bits[0];
                     let found = s::lookup_i8x64(masks, before);
@@ -3736,7 +3736,7 @@ unsafe fn pass_n3_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 192;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_3);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -3744,7 +3744,7 @@ unsafe fn pass_n3_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -3772,19 +3772,19 @@ unsafe fn pass_n3_by256(
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_7));
                 }
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_4 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_5 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
                 let bits_6 = s::or_i8x64(bits_4, bits_5);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_7 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
                 let bits_8 = s::or_i8x64(bits_6, bits_7);
@@ -3864,7 +3864,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -3883,7 +3883,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let products = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -3901,7 +3901,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -4013,7 +4013,7 @@ unsafe fn pass_n2_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 128;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_3);
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -4043,7 +4043,7 @@ unsafe fn pass_n2_by256(
                     let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                     s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(products, products_6));
                 }
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -4121,7 +4121,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..2 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
@@ -4214,14 +4214,14 @@ unsafe fn pass_mx4_by256(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -4248,12 +4248,12 @@ unsafe fn pass_mx4_by256(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -4315,7 +4315,7 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);

@@ -20,7 +20,7 @@ pub(super) static COPIES: &[Copy] = &[
     copy(14456236823772999509u64, run_dot_l4::<1>),
     copy(4485073320664443926u64, run_pass_l6),
     copy(17910425477997557164u64, run_dot_l6::<1>),
-    copy(6870515133031084058u64, run_pass_n5),
+    copy(16189613867849458575u64, run_pass_n5),
     copy(9315634106512032995u64, run_dot_n5::<1>),
     copy(7275576920078715129u64, run_pass_n3),
     copy(4228242486169992425u64, run_dot_n3::<1>),
@@ -36,7 +36,7 @@ pub(super) static COPIES: &[Copy] = &[
     copy(5394990762153347046u64, run_dot_l4_by256::<1>),
     copy(5189963967009878422u64, run_pass_l6_by256),
     copy(14611468805877049202u64, run_dot_l6_by256::<1>),
-    copy(5045069640894498846u64, run_pass_n5_by256),
+    copy(13899013527552173251u64, run_pass_n5_by256),
     copy(14025659924823724521u64, run_dot_n5_by256::<1>),
     copy(15385011165716958468u64, run_pass_n3_by256),
     copy(10329280069894312618u64, run_dot_n3_by256::<1>),
@@ -1078,22 +1078,22 @@ unsafe fn pass_b8(
             let scale = s::widen_u_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(-2139062144);
             let weights = s::xor_i8x64(bytes, bits);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let weights_2 = s::xor_i8x64(bytes_2, bits);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let weights_3 = s::xor_i8x64(bytes_3, bits);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let weights_4 = s::xor_i8x64(bytes_4, bits);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
             let weights_5 = s::xor_i8x64(bytes_5, bits);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
             let weights_6 = s::xor_i8x64(bytes_6, bits);
-            let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
             let weights_7 = s::xor_i8x64(bytes_7, bits);
-            let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
             let weights_8 = s::xor_i8x64(bytes_8, bits);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -1156,7 +1156,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::xor_i8x64(bytes, s::splat_i32_i8x64(-2139062144));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1211,24 +1211,24 @@ unsafe fn pass_n4(
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1291,7 +1291,7 @@ unsafe fn dot_n4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -1358,17 +1358,17 @@ unsafe fn pass_l4(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
@@ -1432,7 +1432,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1488,47 +1488,47 @@ unsafe fn pass_l6(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 384;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let weights_2 = s::and_i8x64(bytes_2, bits);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let weights_3 = s::and_i8x64(bytes_3, bits);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
             let sum_3 = codes_at + 192;
-            let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
             let weights_5 = s::and_i8x64(bytes_7, bits);
             let sum_4 = codes_at + 256;
-            let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
             let weights_6 = s::and_i8x64(bytes_8, bits);
             let sum_5 = codes_at + 320;
-            let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
             let weights_7 = s::and_i8x64(bytes_9, bits);
-            let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -1595,7 +1595,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -1604,7 +1604,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1612,7 +1612,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1681,10 +1681,10 @@ unsafe fn pass_n5(
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let sum = codes_at + 256;
-            let tops = s::load_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.at::<64>(sum));
+            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let top = s::and_i8x64(tops, bits_2);
             let found = s::lookup_i8x64(masks, top);
@@ -1695,7 +1695,7 @@ unsafe fn pass_n5(
             let found_3 = s::lookup_i8x64(change, index);
             let bits_3 = s::and_i8x64(found_3, found);
             let weights = s::xor_i8x64(found_2, bits_3);
-            let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
             let top_2 = s::shr_u_i8x64::<4>(tops_2);
             let found_4 = s::lookup_i8x64(masks, top_2);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -1703,8 +1703,8 @@ unsafe fn pass_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_4 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_4);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-            let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_2);
             let found_7 = s::lookup_i8x64(masks, top_3);
@@ -1713,7 +1713,7 @@ unsafe fn pass_n5(
             let found_9 = s::lookup_i8x64(change, index_3);
             let bits_5 = s::and_i8x64(found_9, found_7);
             let weights_3 = s::xor_i8x64(found_8, bits_5);
-            let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
             let top_4 = s::shr_u_i8x64::<5>(tops_4);
             let found_10 = s::lookup_i8x64(masks, top_4);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -1721,8 +1721,8 @@ unsafe fn pass_n5(
             let found_12 = s::lookup_i8x64(change, index_4);
             let bits_6 = s::and_i8x64(found_12, found_10);
             let weights_4 = s::xor_i8x64(found_11, bits_6);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-            let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_2);
             let found_13 = s::lookup_i8x64(masks, top_5);
@@ -1731,7 +1731,7 @@ unsafe fn pass_n5(
             let found_15 = s::lookup_i8x64(change, index_5);
             let bits_7 = s::and_i8x64(found_15, found_13);
             let weights_5 = s::xor_i8x64(found_14, bits_7);
-            let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
             let top_6 = s::shr_u_i8x64::<6>(tops_6);
             let found_16 = s::lookup_i8x64(masks, top_6);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -1739,8 +1739,8 @@ unsafe fn pass_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_8 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_8);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-            let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_2);
             let found_19 = s::lookup_i8x64(masks, top_7);
@@ -1749,7 +1749,7 @@ unsafe fn pass_n5(
             let found_21 = s::lookup_i8x64(change, index_7);
             let bits_9 = s::and_i8x64(found_21, found_19);
             let weights_7 = s::xor_i8x64(found_20, bits_9);
-            let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
             let top_8 = s::shr_u_i8x64::<7>(tops_8);
             let found_22 = s::lookup_i8x64(masks, top_8);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1815,12 +1815,12 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -1905,7 +1905,7 @@ unsafe fn pass_n3(
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 192;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -1913,25 +1913,25 @@ unsafe fn pass_n3(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let sum = codes_at + 64;
-            let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let sum_2 = codes_at + 128;
-            let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-            let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
             let bits_5 = s::or_i8x64(bits_3, bits_4);
-            let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
             let bits_7 = s::or_i8x64(bits_5, bits_6);
@@ -1996,7 +1996,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let codes_at = at * 192;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -2012,7 +2012,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -2027,7 +2027,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -2117,7 +2117,7 @@ unsafe fn pass_n2(
             let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -2127,7 +2127,7 @@ unsafe fn pass_n2(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_3 = s::lookup_i8x64(values, index_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -2192,7 +2192,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
@@ -2271,24 +2271,24 @@ unsafe fn pass_mx4(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -2354,7 +2354,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);
@@ -2422,22 +2422,22 @@ unsafe fn pass_b8_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(-2139062144);
                 let weights = s::xor_i8x64(bytes, bits);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let weights_2 = s::xor_i8x64(bytes_2, bits);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let weights_3 = s::xor_i8x64(bytes_3, bits);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let weights_4 = s::xor_i8x64(bytes_4, bits);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
                 let weights_5 = s::xor_i8x64(bytes_5, bits);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
                 let weights_6 = s::xor_i8x64(bytes_6, bits);
-                let bytes_7 = s::load_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
                 let weights_7 = s::xor_i8x64(bytes_7, bits);
-                let bytes_8 = s::load_i8x64(codes.at::<64>(codes_at + 448));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
                 let weights_8 = s::xor_i8x64(bytes_8, bits);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -2516,7 +2516,7 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..8 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::xor_i8x64(bytes, s::splat_i32_i8x64(-2139062144));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -2582,7 +2582,7 @@ unsafe fn pass_n4_by256(
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 256;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -2591,17 +2591,17 @@ unsafe fn pass_n4_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -2680,7 +2680,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([
                         0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -2758,17 +2758,17 @@ unsafe fn pass_l4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 256;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
@@ -2848,7 +2848,7 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -2915,47 +2915,47 @@ unsafe fn pass_l6_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 384;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
                 let bits_9 = s::or_i8x64(bits_6, bits_8);
                 let weights_4 = s::and_i8x64(bits_9, bits);
                 let sum_3 = codes_at + 192;
-                let bytes_7 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
                 let sum_4 = codes_at + 256;
-                let bytes_8 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
                 let sum_5 = codes_at + 320;
-                let bytes_9 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
-                let bytes_10 = s::load_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::load_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::load_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -3038,7 +3038,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
                     let product_2 = chunk * 3;
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + product_2 * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product_2 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
                     let sum = column + product_2 * 4;
@@ -3047,7 +3047,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                     });
                     let sum_2 = product_2 + 1;
-                    let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                    let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                     let bits_3 = s::and_i8x64(bytes_2, bits);
                     let sum_3 = column + sum_2 * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -3055,7 +3055,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                     });
                     let sum_4 = product_2 + 2;
-                    let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                    let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                     let bits_4 = s::and_i8x64(bytes_3, bits);
                     let sum_5 = column + sum_4 * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -3135,10 +3135,10 @@ unsafe fn pass_n5_by256(
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 320;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
-                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let sum = codes_at + 256;
-                let tops = s::load_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.at::<64>(sum));
+                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let top = s::and_i8x64(tops, bits_2);
                 let found = s::lookup_i8x64(masks, top);
@@ -3151,7 +3151,7 @@ unsafe fn pass_n5_by256(
                 let found_3 = s::lookup_i8x64(change, index);
                 let bits_3 = s::and_i8x64(found_3, found);
                 let weights = s::xor_i8x64(found_2, bits_3);
-                let tops_2 = s::load_i8x64(codes.at::<64>(sum));
+                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let top_2 = s::shr_u_i8x64::<4>(tops_2);
                 let found_4 = s::lookup_i8x64(masks, top_2);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -3159,8 +3159,8 @@ unsafe fn pass_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_4 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_4);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
-                let tops_3 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_2);
                 let found_7 = s::lookup_i8x64(masks, top_3);
@@ -3169,7 +3169,7 @@ unsafe fn pass_n5_by256(
                 let found_9 = s::lookup_i8x64(change, index_3);
                 let bits_5 = s::and_i8x64(found_9, found_7);
                 let weights_3 = s::xor_i8x64(found_8, bits_5);
-                let tops_4 = s::load_i8x64(codes.at::<64>(sum));
+                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
                 let top_4 = s::shr_u_i8x64::<5>(tops_4);
                 let found_10 = s::lookup_i8x64(masks, top_4);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -3177,8 +3177,8 @@ unsafe fn pass_n5_by256(
                 let found_12 = s::lookup_i8x64(change, index_4);
                 let bits_6 = s::and_i8x64(found_12, found_10);
                 let weights_4 = s::xor_i8x64(found_11, bits_6);
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
-                let tops_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_2);
                 let found_13 = s::lookup_i8x64(masks, top_5);
@@ -3187,7 +3187,7 @@ unsafe fn pass_n5_by256(
                 let found_15 = s::lookup_i8x64(change, index_5);
                 let bits_7 = s::and_i8x64(found_15, found_13);
                 let weights_5 = s::xor_i8x64(found_14, bits_7);
-                let tops_6 = s::load_i8x64(codes.at::<64>(sum));
+                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
                 let top_6 = s::shr_u_i8x64::<6>(tops_6);
                 let found_16 = s::lookup_i8x64(masks, top_6);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -3195,8 +3195,8 @@ unsafe fn pass_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_8 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_8);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
-                let tops_7 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_2);
                 let found_19 = s::lookup_i8x64(masks, top_7);
@@ -3205,7 +3205,7 @@ unsafe fn pass_n5_by256(
                 let found_21 = s::lookup_i8x64(change, index_7);
                 let bits_9 = s::and_i8x64(found_21, found_19);
                 let weights_7 = s::xor_i8x64(found_20, bits_9);
-                let tops_8 = s::load_i8x64(codes.at::<64>(sum));
+                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
                 let top_8 = s::shr_u_i8x64::<7>(tops_8);
                 let found_22 = s::lookup_i8x64(masks, top_8);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3287,12 +3287,12 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::load_i8x64(codes.at::<64>(codes_at + 256));
+                let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
                 for chunk in 0..4 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, bits);
                     let before = top_bits[0];
                     let found = s::lookup_i8x64(masks, before);
@@ -3391,7 +3391,7 @@ unsafe fn pass_n3_by256(
                 let shift = s::sub_i32x16(product_2, s::splat_i32(37));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 192;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -3399,25 +3399,25 @@ unsafe fn pass_n3_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let sum = codes_at + 64;
-                let bytes_2 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let sum_2 = codes_at + 128;
-                let bytes_3 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let bytes_5 = s::load_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
                 let bits_5 = s::or_i8x64(bits_3, bits_4);
-                let bytes_6 = s::load_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
                 let bits_7 = s::or_i8x64(bits_5, bits_6);
@@ -3498,7 +3498,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let codes_at = at * 192;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -3514,7 +3514,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -3529,7 +3529,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                 });
-                let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -3630,7 +3630,7 @@ unsafe fn pass_n2_by256(
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 128;
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -3640,7 +3640,7 @@ unsafe fn pass_n2_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
-                let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -3721,7 +3721,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
-                    let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
@@ -3806,24 +3806,24 @@ unsafe fn pass_mx4_by256(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::load_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::load_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::load_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::load_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3891,7 +3891,7 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);

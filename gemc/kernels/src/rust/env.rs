@@ -7,11 +7,13 @@ use quote::{format_ident, quote};
 
 use super::code::Code;
 use super::printer::Leaves;
-use crate::ir::{Op, ParamId, Ty, ValueId};
+use crate::ir::{Op, Param, ParamId, Space, Ty, ValueId};
 
 /// What a body needs bound, found out while it is printed.
 #[derive(Debug, Default)]
 pub(super) struct Env {
+    /// Regions of the weight file.
+    pub(super) weights: HashSet<ParamId>,
     /// Regions of every slot that are bound as one slot's.
     pub(super) of_a_slot: HashSet<ParamId>,
     /// Names of parameters, and whether the body refers to them.
@@ -27,9 +29,18 @@ pub(super) struct Env {
 }
 
 impl Env {
-    pub(super) fn new(params: usize) -> Self {
+    pub(super) fn new(params: &[Param]) -> Self {
+        let is_weights = |param: &Param| match param {
+            Param::Region { space, .. } => *space == Space::Weights,
+            _ => false,
+        };
+        let ids = (0..).map(ParamId).zip(params);
         Self {
-            params: vec![(None, false); params],
+            weights: ids
+                .filter(|(_, p)| is_weights(p))
+                .map(|(id, _)| id)
+                .collect(),
+            params: vec![(None, false); params.len()],
             ..Self::default()
         }
     }
@@ -121,7 +132,12 @@ impl Leaves for Env {
                 let slot = slot.map(&mut *operand);
                 let index = operand(*index);
                 let place = self.place(*region, slot, &index, ty, "at");
-                let load = memory_function("load", ty);
+                // Codes come one after the other from memory.
+                let verb = match ty {
+                    Ty::I8x64 if self.weights.contains(region) => "stream",
+                    _ => "load",
+                };
+                let load = memory_function(verb, ty);
                 return Some(Code::atom(quote!(#load(#place))));
             }
             _ => return None,

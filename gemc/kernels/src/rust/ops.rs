@@ -46,12 +46,17 @@ pub(super) fn operation(op: &Op, t: OpTypes, a: &[Code]) -> Code {
             }
         }
         Op::Bits(to, _) => bits(*to, t.operand, a),
-        // The second operand is what is looked up, and decides the name.
-        Op::Lookup(..) => call(quote!(s::lookup_i8x64), a),
+        // The last operand is what is looked up, and decides the name.
+        Op::Lookup(..) | Op::Lookup32(..) => simd(op.mnemonic(), Ty::I8x64, a),
         // Here the accumulator comes first, and the products decide.
         Op::Dot4U(..) | Op::Dot4S(..) => simd(op.mnemonic(), multiplied(t.ty), a),
         Op::Dot4SBy(.., n) => {
             let path = level_path(&format!("{}_{}", op.mnemonic(), multiplied(t.ty)));
+            let n = Literal::u32_unsuffixed(*n);
+            call(quote!(#path::<#n>), a)
+        }
+        Op::MulSBy(.., n) | Op::MacSBy(.., n) => {
+            let path = level_path(&format!("{}_i8x32", op.mnemonic()));
             let n = Literal::u32_unsuffixed(*n);
             call(quote!(#path::<#n>), a)
         }

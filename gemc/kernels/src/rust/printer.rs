@@ -306,15 +306,19 @@ fn usual_name(op: &Op) -> &'static str {
         Op::WidenS(_) | Op::WidenU(_) | Op::HalfToFloat(_) => "wide",
         Op::Narrow(_) | Op::FloatToHalf(_) => "narrow",
         Op::Low(_) | Op::High(_) => "half",
+        Op::Join(..) => "whole",
         Op::ReduceAdd(_) => "total",
         Op::I8Lanes(_) => "table",
-        Op::Lookup(..) => "found",
+        Op::Lookup(..) | Op::Lookup32(..) => "found",
         Op::Dot4U(..)
         | Op::Dot4S(..)
         | Op::Dot4SBy(..)
         | Op::Dot2U(..)
         | Op::Dot2S(..)
-        | Op::DotWords(..) => "products",
+        | Op::DotWords(..)
+        | Op::MulSBy(..)
+        | Op::MacSBy(..) => "products",
+        Op::AddPairs(..) | Op::FoldPairs(_) => "sums",
         Op::Call(..) => "result",
         Op::Load { .. } => "loaded",
         Op::Get(_) | Op::Element(..) => "before",

@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
         });
         Self {
             printer,
-            env: Env::new(kernel.params.len()),
+            env: Env::new(&kernel.params),
             kernel,
             homes: Homes::of(kernel),
             outlines,

@@ -9,6 +9,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::emitter::Emitter;
 use super::isa::Features;
+use super::segments::Segments;
 
 /// How bytes are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,29 @@ impl Emitter<'_> {
         let [ah, bh] = [a, b].map(|x| self.ins().swiden_high(x));
         let high = self.ins().imul(ah, bh);
         self.ins().iadd_pairwise(low, high)
+    }
+
+    /// Bytes `4 n ..` in every lane.
+    pub(super) fn spread(&mut self, bytes: Value, n: u32) -> Value {
+        let words = self.cast(types::I32X4, bytes);
+        let word = self.ins().extractlane(words, n as u8);
+        let all = self.ins().splat(types::I32X4, word);
+        self.cast(types::I8X16, all)
+    }
+
+    /// Products of signed bytes by bytes `4 n ..` of others, in 16 bits.
+    pub(super) fn products_by(&mut self, a: Segments, b: Value, n: u32) -> Segments {
+        let all = (self.spread(b, n), Sign::Signed);
+        let [first, second] = [0, 1].map(|i| self.products((a.at(i), Sign::Signed), all));
+        Segments::of([first[0], first[1], second[0], second[1]])
+    }
+
+    /// `acc` plus sums of two neighbouring words.
+    pub(super) fn add_pairs(&mut self, acc: Value, words: Value) -> Value {
+        let low = self.ins().swiden_low(words);
+        let high = self.ins().swiden_high(words);
+        let pairs = self.ins().iadd_pairwise(low, high);
+        self.ins().iadd(acc, pairs)
     }
 
     /// The tree of a dot product of four.

@@ -3,7 +3,7 @@
 //! Every form gives the interpreter's bits, floats included: nothing is reassociated, `min` and `max` are comparison and
 //! selection, and operands that the verifier excludes are the only ones whose results may differ.
 
-use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use cranelift_frontend::FuncInstBuilder;
 use gemc_kernels::ir::{Op, Ty};
@@ -97,15 +97,24 @@ impl Emitter<'_> {
             Op::ReduceAdd(_) => self.reduce(a[0], |e, x, y| e.ins().iadd(x, y)),
             Op::ReduceMax(_) => self.reduce(a[0], Self::float_max),
             Op::Lookup(..) => self.zip([a[0], a[1]], |e, [table, index]| e.lookup(table, index)),
+            Op::Lookup32(..) => self.zip([a[0], a[1], a[2]], |e, [l, h, i]| e.lookup32(l, h, i)),
             Op::Dot4U(..) => self.zip([a[0], a[1], a[2]], |e, [c, x, y]| e.dot4_u(c, x, y)),
             Op::Dot4S(..) => self.zip([a[0], a[1], a[2]], |e, [c, x, y]| e.dot4_s(c, x, y)),
             Op::Dot4SBy(.., n) => {
-                let words = self.cast(types::I32X4, a[2].first());
-                let word = self.ins().extractlane(words, *n as u8);
-                let all = self.ins().splat(types::I32X4, word);
-                let all = Segments::one(self.cast(types::I8X16, all));
+                let all = Segments::one(self.spread(a[2].first(), *n));
                 self.zip([a[0], a[1], all], |e, [c, x, y]| e.dot4_s(c, x, y))
             }
+            Op::MulSBy(.., n) => self.products_by(a[0], a[1].first(), *n),
+            Op::MacSBy(.., n) => {
+                let products = self.products_by(a[1], a[2].first(), *n);
+                self.zip([a[0], products], |e, [acc, x]| e.ins().iadd(acc, x))
+            }
+            Op::AddPairs(..) => self.zip([a[0], a[1]], |e, [acc, x]| e.add_pairs(acc, x)),
+            Op::FoldPairs(_) => Segments::of([0, 2].map(|i| {
+                let (x, y) = (a[0].at(i), a[0].at(i + 1));
+                self.ins().iadd_pairwise(x, y)
+            })),
+            Op::Join(..) => Segments::of([a[0].at(0), a[0].at(1), a[1].at(0), a[1].at(1)]),
             Op::Dot2U(..) => self.zip([a[0], a[1]], |e, [x, y]| e.dot2_u(x, y)),
             Op::Dot2S(..) => self.zip([a[0], a[1]], |e, [x, y]| e.dot2_s(x, y)),
             Op::DotWords(..) => self.zip([a[0], a[1]], |e, [x, y]| e.dot_words(x, y)),
@@ -212,6 +221,26 @@ impl Emitter<'_> {
         match self.features {
             Features::X86 { .. } => self.ins().x86_pshufb(table, index),
             Features::Arm { .. } => self.ins().swizzle(table, index),
+        }
+    }
+
+    /// The same of two tables; indices are below 32.
+    fn lookup32(&mut self, low: Value, high: Value, index: Value) -> Value {
+        let sixteen = self.bytes(types::I8X16, [16; 16]);
+        match self.features {
+            // Of an index its lower four bits count.
+            Features::X86 { .. } => {
+                let [low, high] = [low, high].map(|table| self.lookup(table, index));
+                let first = self.ins().icmp(IntCC::SignedLessThan, index, sixteen);
+                self.choose(first, low, high)
+            }
+            // An index beyond a table gives 0.
+            Features::Arm { .. } => {
+                let above = self.ins().isub(index, sixteen);
+                let low = self.lookup(low, index);
+                let high = self.lookup(high, above);
+                self.ins().bor(low, high)
+            }
         }
     }
 }

@@ -202,6 +202,7 @@ fn by_segment(def: &ValueDef) -> bool {
                 | Op::ToInt(_)
                 | Op::Bits(..)
                 | Op::Lookup(..)
+                | Op::Lookup32(..)
                 | Op::Dot4U(..)
                 | Op::Dot4S(..)
                 | Op::Dot2U(..)

@@ -256,6 +256,12 @@ impl<'k> Val<'k> {
         self.op(Op::Lookup(self.id, index.id), Ty::I8x64)
     }
 
+    /// [`Op::Lookup32`]: of two tables of 16 bytes, those at 64 indices.
+    #[track_caller]
+    pub fn lookup32(self, high: Self, index: Self) -> Self {
+        self.op(Op::Lookup32(self.id, high.id, index.id), Ty::I8x64)
+    }
+
     /// [`Op::Dot4U`]: sums plus products of four unsigned by four signed bytes.
     #[track_caller]
     pub fn dot4_u(self, unsigned: Self, signed: Self) -> Self {
@@ -272,6 +278,36 @@ impl<'k> Val<'k> {
     #[track_caller]
     pub fn dot4_s_by(self, a: Self, b: Self, n: usize) -> Self {
         self.op(Op::Dot4SBy(self.id, a.id, b.id, n as u32), Ty::I32x16)
+    }
+
+    /// [`Op::MulSBy`]: products of signed bytes by bytes `4 n ..` of `b`.
+    #[track_caller]
+    pub fn mul_s_by(self, b: Self, n: usize) -> Self {
+        self.op(Op::MulSBy(self.id, b.id, n as u32), Ty::I16x32)
+    }
+
+    /// [`Op::MacSBy`]: words plus products of signed bytes by bytes `4 n ..` of `b`.
+    #[track_caller]
+    pub fn mac_s_by(self, a: Self, b: Self, n: usize) -> Self {
+        self.op(Op::MacSBy(self.id, a.id, b.id, n as u32), Ty::I16x32)
+    }
+
+    /// [`Op::AddPairs`]: sums plus those of neighbouring words.
+    #[track_caller]
+    pub fn add_pairs(self, words: Self) -> Self {
+        self.op(Op::AddPairs(self.id, words.id), Ty::I32x16)
+    }
+
+    /// [`Op::FoldPairs`].
+    #[track_caller]
+    pub fn fold_pairs(self) -> Self {
+        self.unary(Op::FoldPairs)
+    }
+
+    /// [`Op::Join`] of this half and the upper one.
+    #[track_caller]
+    pub fn join(self, high: Self) -> Self {
+        self.binary(Op::Join, high)
     }
 
     /// [`Op::Dot2U`]: products of two unsigned by two signed bytes.

@@ -306,6 +306,7 @@ pub(super) enum V1 {
     FloatToHalf,
     Low,
     High,
+    FoldPairs,
 }
 
 /// Vector operations of two operands.
@@ -332,6 +333,9 @@ pub(super) enum V2 {
     Dot2U,
     Dot2S,
     DotWords,
+    MulSBy(u8),
+    AddPairs,
+    Join,
 }
 
 /// Vector operations of three operands.
@@ -339,9 +343,11 @@ pub(super) enum V2 {
 pub(super) enum V3 {
     Fma,
     Select,
+    Lookup32,
     Dot4U,
     Dot4S,
     Dot4SBy(u8),
+    MacSBy(u8),
 }
 
 /// Reductions of a vector to a scalar.

@@ -81,6 +81,9 @@ pub enum Fault {
     /// A table index beyond its 16 entries.
     #[error("`lookup` of index {0}, expected in 0..16")]
     Lookup(u8),
+    /// A table index beyond 32 entries.
+    #[error("`lookup32` of index {0}, expected in 0..32")]
+    Lookup32(u8),
     /// A mask lane that is neither all ones nor zero.
     #[error("mask lane {0:#x}, expected 0 or all ones")]
     Mask(u32),

@@ -74,6 +74,7 @@ pub(super) fn vector_one(op: &Op, ty: Ty) -> V1 {
         Op::FloatToHalf(_) => V1::FloatToHalf,
         Op::Low(_) => V1::Low,
         Op::High(_) => V1::High,
+        Op::FoldPairs(_) => V1::FoldPairs,
         op => unexpected(op),
     }
 }
@@ -101,6 +102,9 @@ pub(super) fn vector_two(op: &Op, ty: Ty) -> V2 {
         (Op::Dot2U(..), _) => V2::Dot2U,
         (Op::Dot2S(..), _) => V2::Dot2S,
         (Op::DotWords(..), _) => V2::DotWords,
+        (Op::MulSBy(.., n), _) => V2::MulSBy(*n as u8),
+        (Op::AddPairs(..), _) => V2::AddPairs,
+        (Op::Join(..), _) => V2::Join,
         (op, _) => unexpected(op),
     }
 }

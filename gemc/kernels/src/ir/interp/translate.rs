@@ -332,13 +332,17 @@ impl<'a> Translator<'a> {
             },
             Op::Select(c, a, b) => self.select(d, *c, *a, *b),
             Op::Fma(a, b, c)
+            | Op::Lookup32(a, b, c)
             | Op::Dot4U(a, b, c)
             | Op::Dot4S(a, b, c)
-            | Op::Dot4SBy(a, b, c, _) => {
+            | Op::Dot4SBy(a, b, c, _)
+            | Op::MacSBy(a, b, c, _) => {
                 let op = match def.op {
                     Op::Fma(..) => V3::Fma,
+                    Op::Lookup32(..) => V3::Lookup32,
                     Op::Dot4U(..) => V3::Dot4U,
                     Op::Dot4SBy(.., n) => V3::Dot4SBy(n as u8),
+                    Op::MacSBy(.., n) => V3::MacSBy(n as u8),
                     _ => V3::Dot4S,
                 };
                 let (a, b, c) = (self.slot(*a), self.slot(*b), self.slot(*c));

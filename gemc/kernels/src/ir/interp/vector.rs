@@ -143,6 +143,11 @@ pub(super) fn one(op: V1, a: &Vector) -> Result<Vector, Fault> {
         }
         V1::Low => Vector::narrow(&a.u8s()[..32]),
         V1::High => Vector::narrow(&a.u8s()[32..]),
+        V1::FoldPairs => {
+            let a = a.i32s();
+            let sums: [i32; 8] = from_fn(|i| a[2 * i].wrapping_add(a[2 * i + 1]));
+            Vector::narrow(bytemuck::bytes_of(&sums))
+        }
     })
 }
 
@@ -192,7 +197,28 @@ pub(super) fn two(op: V2, a: &Vector, b: &Vector) -> Result<Vector, Fault> {
             let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
             Vector::of::<[i32; 16]>(from_fn(|i| product(2 * i).wrapping_add(product(2 * i + 1))))
         }
+        V2::MulSBy(n) => {
+            let products = products_by(a, b, n);
+            words(products)?
+        }
+        V2::AddPairs => {
+            let (a, b) = (a.i32s(), b.i16s());
+            let pair = |i: usize| i32::from(b[2 * i]) + i32::from(b[2 * i + 1]);
+            Vector::of::<[i32; 16]>(from_fn(|i| a[i].wrapping_add(pair(i))))
+        }
+        V2::Join => {
+            let (a, b) = (a.u8s(), b.u8s());
+            Vector::of::<[u8; 64]>(from_fn(|i| if i < 32 { a[i] } else { b[i - 32] }))
+        }
     })
+}
+
+/// Products of 32 bytes by four over and over.
+#[inline(always)]
+fn products_by(a: Vector, b: Vector, n: u8) -> [i32; 32] {
+    let (a, b) = (a.i8s(), b.i8s());
+    let from = 4 * usize::from(n);
+    from_fn(|i| i32::from(a[i]) * i32::from(b[from + i % 4]))
 }
 
 /// 32 sums as words, if they fit.
@@ -219,6 +245,18 @@ fn lookup(table: Vector, index: Vector) -> Result<Vector, Fault> {
 }
 
 #[inline(always)]
+fn lookup32(low: Vector, high: Vector, index: Vector) -> Result<Vector, Fault> {
+    let (low, high, index) = (low.0[0], high.0[0], index.u8s());
+    if let Some(&bad) = index.iter().find(|&&i| i > 31) {
+        return Err(Fault::Lookup32(bad));
+    }
+    Ok(Vector::of::<[u8; 64]>(from_fn(|i| {
+        let table = if index[i] < 16 { low } else { high };
+        table[usize::from(index[i] & 15)]
+    })))
+}
+
+#[inline(always)]
 pub(super) fn three(op: V3, a: &Vector, b: &Vector, c: &Vector) -> Result<Vector, Fault> {
     Ok(match op {
         V3::Fma => {
@@ -232,6 +270,7 @@ pub(super) fn three(op: V3, a: &Vector, b: &Vector, c: &Vector) -> Result<Vector
             }
             Vector::of::<[u32; 16]>(from_fn(|i| (m[i] & a[i]) | (!m[i] & b[i])))
         }
+        V3::Lookup32 => lookup32(*a, *b, *c)?,
         V3::Dot4U => {
             let (acc, u, s) = (a.i32s(), b.u8s(), c.i8s());
             let product = |i: usize| i32::from(u[i]) * i32::from(s[i]);
@@ -243,6 +282,10 @@ pub(super) fn three(op: V3, a: &Vector, b: &Vector, c: &Vector) -> Result<Vector
         V3::Dot4SBy(n) => {
             let word = c.i32s()[usize::from(n)];
             return three(V3::Dot4S, a, b, &Vector::of([word; 16]));
+        }
+        V3::MacSBy(n) => {
+            let (acc, products) = (a.i16s(), products_by(*b, *c, n));
+            words(from_fn(|i| i32::from(acc[i]) + products[i]))?
         }
         V3::Dot4S => {
             let (acc, x, y) = (a.i32s(), b.i8s(), c.i8s());

@@ -182,7 +182,7 @@ fn any_def(b: &mut Bytes) -> ValueDef {
 }
 
 fn any_op(b: &mut Bytes) -> Op {
-    const UNARY: [fn(ValueId) -> Op; 16] = [
+    const UNARY: [fn(ValueId) -> Op; 17] = [
         Op::Abs,
         Op::Neg,
         Op::Sqrt,
@@ -197,10 +197,11 @@ fn any_op(b: &mut Bytes) -> Op {
         Op::FloatToHalf,
         Op::Low,
         Op::High,
+        Op::FoldPairs,
         Op::ReduceAdd,
         Op::ReduceMax,
     ];
-    const BINARY: [fn(ValueId, ValueId) -> Op; 15] = [
+    const BINARY: [fn(ValueId, ValueId) -> Op; 17] = [
         Op::Add,
         Op::Sub,
         Op::Mul,
@@ -216,9 +217,11 @@ fn any_op(b: &mut Bytes) -> Op {
         Op::Dot2U,
         Op::Dot2S,
         Op::DotWords,
+        Op::AddPairs,
+        Op::Join,
     ];
     const LEAVES: [Op; 4] = [Op::Index, Op::RowCount, Op::OutputCount, Op::Context];
-    match b.below(22) {
+    match b.below(24) {
         0 => Op::I32(b.word() as i32),
         1 => Op::F32(b.word()),
         2 => Op::I32Lanes(std::array::from_fn(|_| b.byte().into())),
@@ -229,7 +232,7 @@ fn any_op(b: &mut Bytes) -> Op {
         6 => Op::Fma(any_value(b), any_value(b), any_value(b)),
         7 => Op::Select(any_value(b), any_value(b), any_value(b)),
         8 => {
-            let make = b.pick(&[Op::Dot4U as fn(_, _, _) -> _, Op::Dot4S]);
+            let make = b.pick(&[Op::Dot4U as fn(_, _, _) -> _, Op::Dot4S, Op::Lookup32]);
             make(any_value(b), any_value(b), any_value(b))
         }
         9 => Op::Shl(any_value(b), b.byte().into()),
@@ -248,6 +251,8 @@ fn any_op(b: &mut Bytes) -> Op {
         17 => LEAVES[b.below(4)].clone(),
         18 => Op::Param(b.below(4) as u32),
         20 => Op::Dot4SBy(any_value(b), any_value(b), any_value(b), b.below(5) as u32),
+        21 => Op::MulSBy(any_value(b), any_value(b), b.below(5) as u32),
+        22 => Op::MacSBy(any_value(b), any_value(b), any_value(b), b.below(5) as u32),
         _ => b.pick(&BINARY)(any_value(b), any_value(b)),
     }
 }

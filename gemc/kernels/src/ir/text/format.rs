@@ -153,7 +153,10 @@ impl Display for OpText<'_> {
             Op::Get(m) => write!(f, "{name} {m}"),
             Op::Element(m, index) => write!(f, "{name} {m}[{index}]"),
             Op::Shl(a, by) | Op::ShrS(a, by) | Op::ShrU(a, by) => write!(f, "{name} {a}, {by}"),
-            Op::Dot4SBy(a, b, c, n) => write!(f, "{name} {a}, {b}, {c}, {n}"),
+            Op::MulSBy(a, b, n) => write!(f, "{name} {a}, {b}, {n}"),
+            Op::Dot4SBy(a, b, c, n) | Op::MacSBy(a, b, c, n) => {
+                write!(f, "{name} {a}, {b}, {c}, {n}")
+            }
             Op::Cmp(cmp, a, b) => write!(f, "{name} {} {a}, {b}", Cmp::name(*cmp)),
             Op::Bits(to, a) => write!(f, "{name} {to} {a}"),
             Op::Load {

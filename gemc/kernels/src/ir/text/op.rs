@@ -4,7 +4,7 @@ use super::parse::{Parser, Result};
 use crate::ir::{ALL_TYPES, Cmp, FuncId, Op, ParamId, Ty, ValueDef, ValueId, VarId};
 
 /// Operations of values alone, by number of operands.
-const UNARY: [fn(ValueId) -> Op; 16] = [
+const UNARY: [fn(ValueId) -> Op; 17] = [
     Op::Abs,
     Op::Neg,
     Op::Sqrt,
@@ -19,10 +19,11 @@ const UNARY: [fn(ValueId) -> Op; 16] = [
     Op::FloatToHalf,
     Op::Low,
     Op::High,
+    Op::FoldPairs,
     Op::ReduceAdd,
     Op::ReduceMax,
 ];
-const BINARY: [fn(ValueId, ValueId) -> Op; 15] = [
+const BINARY: [fn(ValueId, ValueId) -> Op; 17] = [
     Op::Add,
     Op::Sub,
     Op::Mul,
@@ -38,9 +39,11 @@ const BINARY: [fn(ValueId, ValueId) -> Op; 15] = [
     Op::Dot2U,
     Op::Dot2S,
     Op::DotWords,
+    Op::AddPairs,
+    Op::Join,
 ];
-const TERNARY: [fn(ValueId, ValueId, ValueId) -> Op; 4] =
-    [Op::Fma, Op::Select, Op::Dot4U, Op::Dot4S];
+const TERNARY: [fn(ValueId, ValueId, ValueId) -> Op; 5] =
+    [Op::Fma, Op::Select, Op::Lookup32, Op::Dot4U, Op::Dot4S];
 const SHIFTS: [fn(ValueId, u32) -> Op; 3] = [Op::Shl, Op::ShrS, Op::ShrU];
 const NULLARY: [Op; 5] = [
     Op::Item,
@@ -143,6 +146,15 @@ impl Parser {
             let [acc, a, b] = operands;
             self.mark(",")?;
             Ok(Op::Dot4SBy(acc, a, b, self.u32()?))
+        } else if self.eat_word("mac_s_by") {
+            let operands = [self.value()?, self.after_comma()?, self.after_comma()?];
+            let [acc, a, b] = operands;
+            self.mark(",")?;
+            Ok(Op::MacSBy(acc, a, b, self.u32()?))
+        } else if self.eat_word("mul_s_by") {
+            let [a, b] = [self.value()?, self.after_comma()?];
+            self.mark(",")?;
+            Ok(Op::MulSBy(a, b, self.u32()?))
         } else if self.eat_word("bits") {
             Ok(Op::Bits(self.ty()?, self.value()?))
         } else if self.eat_word("load") {

@@ -97,6 +97,13 @@ impl<E: TypeEnv> Rules<'_, E> {
         })
     }
 
+    /// Bytes, and those of another vector that they are multiplied by.
+    pub fn by_element(&self, a: ValueId, b: ValueId, n: u32) -> Result<(), TypeError> {
+        self.shift(n, 3)?;
+        self.one(b, "i8x16", |ty| ty == Ty::I8x16)?;
+        self.one(a, "i8x32", |ty| ty == Ty::I8x32).map(|_| ())
+    }
+
     pub fn select(&self, cond: ValueId, a: ValueId, b: ValueId) -> Result<Ty, TypeError> {
         match self.value(cond)? {
             Ty::Bool => self.same(a, b, "any type", |_| true),

@@ -31,7 +31,10 @@ impl Flow<'_> {
             Op::Context => Some(Range::context()),
             Op::Get(m) => self.vars[m.index()],
             Op::Element(..) => unreachable!("{EXPANDED}"),
-            Op::Add(a, b) if matches!(ty, Ty::I16x32 | Ty::I16x16) => self.add_words(v, a, b),
+            Op::Add(a, b) if matches!(ty, Ty::I16x32 | Ty::I16x16) => {
+                let sum = self.range(a)?.add(self.range(b)?);
+                Some(self.words_that_fit(v, "add", sum))
+            }
             Op::Add(a, b) => self.both(a, b, Range::add),
             Op::Sub(a, b) => self.both(a, b, Range::sub),
             Op::Mul(a, b) => self.both(a, b, Range::mul),
@@ -55,7 +58,14 @@ impl Flow<'_> {
             Op::WidenU(a) => self.range(a).map(unsigned),
             Op::Narrow(a) => self.range(a).map(low_bytes),
             Op::Low(a) | Op::High(a) => self.range(a),
-            Op::Lookup(table, index) => self.lookup(v, table, index),
+            Op::Lookup(table, index) => {
+                self.index(v, index, 15, "0..=15");
+                self.range(table)
+            }
+            Op::Lookup32(low, high, index) => {
+                self.index(v, index, 31, "0..=31");
+                self.joined(low, high)
+            }
             Op::Dot4U(acc, a, b) => {
                 let dot = products(4, unsigned(self.range(a)?), signed(self.range(b)?));
                 Some(self.range(acc)?.add(dot))
@@ -67,6 +77,17 @@ impl Flow<'_> {
                 let dot = products(2, self.range(a)?, self.range(b)?);
                 Some(Range::exactly(0).add(dot))
             }
+            Op::MulSBy(a, b, _) => Some(products(1, signed(self.range(a)?), signed(self.range(b)?))),
+            Op::MacSBy(acc, a, b, _) => {
+                let sum = self.range(acc)?.add(products(1, signed(self.range(a)?), signed(self.range(b)?)));
+                Some(self.words_that_fit(v, "mac_s_by", sum))
+            }
+            Op::AddPairs(acc, a) => {
+                let pair = self.range(a)?;
+                Some(self.range(acc)?.add(pair.add(pair)))
+            }
+            Op::FoldPairs(a) => Some(self.range(a)?.add(self.range(a)?)),
+            Op::Join(a, b) => self.joined(a, b),
             Op::Load { region, index, range, .. } => {
                 self.access(v, region, index, ty);
                 self.loaded(v, ty, self.elem(region), range)
@@ -111,19 +132,18 @@ impl Flow<'_> {
         })
     }
 
-    fn add_words(&mut self, v: ValueId, a: ValueId, b: ValueId) -> Option<Range> {
-        let sum = self.range(a)?.add(self.range(b)?);
+    fn words_that_fit(&mut self, v: ValueId, op: &'static str, sum: Range) -> Range {
         if sum.within(lanes::ANY_WORD.lo, lanes::ANY_WORD.hi) {
-            return Some(sum);
+            return sum;
         }
-        self.lanes_problem(
-            v,
-            "add",
-            v,
-            sum,
-            "words of 16 bits, so that the sum cannot wrap",
-        );
-        Some(lanes::ANY_WORD)
+        let expected = "words of 16 bits, so that the sum cannot wrap";
+        self.lanes_problem(v, op, v, sum, expected);
+        lanes::ANY_WORD
+    }
+
+    fn joined(&self, a: ValueId, b: ValueId) -> Option<Range> {
+        let (x, y) = (self.range(a)?, self.range(b)?);
+        Some(self.both_readings(a, x, y))
     }
 
     fn divide(
@@ -194,18 +214,24 @@ impl Flow<'_> {
             }
         }
         let (x, y) = (self.range(a)?, self.range(b)?);
-        Some(match self.values[v.index()].ty {
-            ty if ty.is_bytes() && x.hi.max(y.hi) > 127 => unsigned(x).join(unsigned(y)),
-            _ => x.join(y),
-        })
+        Some(self.both_readings(v, x, y))
     }
 
-    fn lookup(&mut self, v: ValueId, table: ValueId, index: ValueId) -> Option<Range> {
-        let range = unsigned(self.range(index)?);
-        if range.hi > 15 {
-            self.lanes_problem(v, "lookup", index, range, "0..=15");
+    /// Of lanes like those of `v` of either range; bytes are unsigned where one of them is.
+    fn both_readings(&self, v: ValueId, x: Range, y: Range) -> Range {
+        match self.values[v.index()].ty {
+            ty if ty.is_bytes() && x.hi.max(y.hi) > 127 => unsigned(x).join(unsigned(y)),
+            _ => x.join(y),
         }
-        self.range(table)
+    }
+
+    /// That indices of a table are at most so large.
+    fn index(&mut self, v: ValueId, index: ValueId, most: i64, expected: &'static str) {
+        let range = unsigned(self.range(index).unwrap_or(lanes::ANY_BYTE));
+        if range.hi > most {
+            let op = self.values[v.index()].op.mnemonic();
+            self.lanes_problem(v, op, index, range, expected);
+        }
     }
 
     /// NEON adds two products in 16 bits, which holds any but twice -128 times -128.

@@ -211,8 +211,7 @@ impl Range {
             },
             (true, false) => Self { lo: 0, ..self },
             (false, true) => Self { lo: 0, ..other },
-            (false, false) if self.is_mask() && other.is_mask() => Self::new(-1, 0),
-            (false, false) => Self::ANY,
+            (false, false) => self.of_bits(other),
         }
     }
 
@@ -221,11 +220,17 @@ impl Range {
         if self.lo >= 0 && other.lo >= 0 {
             let bits = 64 - (self.hi | other.hi).leading_zeros();
             Self::new(0, (1i64 << bits) - 1)
-        } else if self.is_mask() && other.is_mask() {
-            Self::new(-1, 0)
         } else {
-            Self::ANY
+            self.of_bits(other)
         }
+    }
+
+    /// What any operation on bits gives: above as many bits as both need, all bits are the sign.
+    fn of_bits(self, other: Self) -> Self {
+        let ends = [self.lo, self.hi, other.lo, other.hi];
+        let bits = |end: i64| 64 - (end ^ (end >> 63)).leading_zeros();
+        let bits = ends.map(bits).into_iter().max().unwrap_or(0);
+        Self::new(-(1i64 << bits), (1i64 << bits) - 1)
     }
 
     pub(super) fn shl(self, by: u32) -> Self {

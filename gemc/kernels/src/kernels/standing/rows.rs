@@ -70,7 +70,7 @@ impl Piece {
                 piece(Side::Whole, 0..GROUPS / 2),
                 piece(Side::Whole, GROUPS / 2..GROUPS),
             ],
-            DotStrategy::SignedBytes4 => {
+            DotStrategy::SignedBytes4 | DotStrategy::Lanes16 => {
                 vec![piece(Side::Low, 0..GROUPS), piece(Side::High, 0..GROUPS)]
             }
             DotStrategy::Bytes4 => vec![Self::whole()],
@@ -95,6 +95,9 @@ pub(super) struct Row<'k> {
 
 /// The rows that take part in a pass, and where their sums are.
 pub(super) trait PassRows<'k> {
+    /// Whether many rows share what is made once for a block.
+    const MANY: bool;
+
     /// Pieces of a block, in order.
     fn pieces(&self, dot: DotStrategy) -> Vec<Piece>;
 
@@ -145,6 +148,8 @@ impl<'k> PassingRows<'k> {
 }
 
 impl<'k> PassRows<'k> for PassingRows<'k> {
+    const MANY: bool = true;
+
     fn pieces(&self, dot: DotStrategy) -> Vec<Piece> {
         Piece::standing(dot)
     }
@@ -206,6 +211,8 @@ impl<'k> RowAlone<'k> {
 }
 
 impl<'k> PassRows<'k> for RowAlone<'k> {
+    const MANY: bool = false;
+
     fn pieces(&self, _: DotStrategy) -> Vec<Piece> {
         vec![Piece::whole()]
     }

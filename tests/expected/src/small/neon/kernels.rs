@@ -48,28 +48,27 @@ unsafe fn dot_n4<const ROWS: usize>(
             let at = first_block + block;
             let codes_at = at * 256;
             let column = block * 32;
-            let lanes = s::splat_i32(0);
-            let mut words = [lanes; ROWS];
+            let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::load_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
-                    -63,
-                    -52,
-                    -42,
-                    -33,
-                    -25,
-                    -18,
-                    -11,
-                    -5,
-                    1,
-                    7,
-                    13,
-                    19,
-                    27,
-                    35,
-                    45,
-                    57,
+                    -60,
+                    -49,
+                    -39,
+                    -30,
+                    -22,
+                    -15,
+                    -8,
+                    -2,
+                    4,
+                    10,
+                    16,
+                    22,
+                    30,
+                    38,
+                    48,
+                    60,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
                 let sum = column + chunk * 4;
@@ -87,11 +86,11 @@ unsafe fn dot_n4<const ROWS: usize>(
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits = s::and_i32x16(scale, lanes_2);
+            let lanes = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let shift = s::sub_i32x16(product, s::splat_i32(3));
+            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));

@@ -193,8 +193,13 @@ impl<'k> Pool<'k> {
 
     /// Integer lanes from other vectors.
     fn wide_int(&self, b: &mut Bytes) -> Val<'k> {
-        match b.below(7) {
+        match b.below(9) {
             0 => self.pick(b, Ty::F32x16).to_int(),
+            7 => self.pick(b, Ty::I32x16).add_pairs(self.pick(b, Ty::I16x32)),
+            8 => {
+                let [low, high] = self.two(b, Ty::I32x8);
+                low.join(high)
+            }
             1 => self.pick(b, Ty::I8x16).widen_s(),
             2 => self.pick(b, Ty::I8x16).widen_u(),
             3 => {
@@ -224,7 +229,15 @@ impl<'k> Pool<'k> {
 
     fn bytes(&self, b: &mut Bytes) -> Val<'k> {
         let [x, y] = self.two(b, Ty::I8x64);
-        match b.below(7) {
+        match b.below(9) {
+            8 => {
+                let [low, high] = self.two(b, Ty::I8x16);
+                low.lookup32(high, x & 31u8)
+            }
+            7 => {
+                let [low, high] = self.two(b, Ty::I8x32);
+                low.join(high)
+            }
             0 => x & y,
             1 => x | y,
             2 => x ^ y,
@@ -240,7 +253,21 @@ impl<'k> Pool<'k> {
 
     fn words(&self, b: &mut Bytes) -> Val<'k> {
         let [x, y] = self.two(b, Ty::I8x64);
-        match b.below(4) {
+        match b.below(7) {
+            4 => {
+                let [low, high] = self.two(b, Ty::I16x16);
+                low.join(high)
+            }
+            5 => {
+                let by = self.pick(b, Ty::I8x16);
+                self.pick(b, Ty::I8x32).mul_s_by(by, b.below(4))
+            }
+            6 => {
+                // One such product, and another of small bytes.
+                let by = self.pick(b, Ty::I8x16);
+                let first = self.pick(b, Ty::I8x32).mul_s_by(by, b.below(4));
+                first.mac_s_by(self.small_bytes(b, 127), by, b.below(4))
+            }
             0 => (x & 63u8).dot2_u(y),
             1 => (x & 127u8).dot2_s(y & 127u8),
             2 => {
@@ -288,8 +315,9 @@ impl<'k> Pool<'k> {
     fn half_ints(&self, b: &mut Bytes) -> Val<'k> {
         let [x, y] = self.two(b, Ty::I32x8);
         let bytes = self.pick(b, Ty::I8x32);
-        match b.below(8) {
+        match b.below(9) {
             0 => self.half_of(b, Ty::I32x16),
+            8 => self.pick(b, Ty::I32x16).fold_pairs(),
             6 => {
                 let small = self.small_bytes(b, 127);
                 x.dot4_s_by(small, self.pick(b, Ty::I8x16), b.below(4))
