@@ -428,20 +428,16 @@ mod tests {
             ("bandwidth = ", "bandwidth = 0.0 #", "bandwidth is 0"),
             ("threads = ", "threads = 9999 #", "allowed are 1 to 1024"),
             (
-                "threads = ",
-                "barrier = -1.0\nthreads = ",
+                "barrier = ",
+                "barrier = -1.0 #",
                 "costs.barrier is -1, allowed are numbers from 0",
             ),
             (
-                "[costs.weights]",
-                "[costs.others]\nexp = 1.0\n[costs.weights]",
+                "[costs.others]",
+                "[costs.others]\nexp = 1.0",
                 "costs.others.exp: kinds are attention, heads, ",
             ),
-            (
-                "[costs.weights]",
-                "[costs.others]\nnorm = 0.0\n[costs.weights]",
-                "costs.others.norm is 0",
-            ),
+            ("\nnorm = ", "\nnorm = 0.0 #", "costs.others.norm is 0"),
             ("bandwidth = ", "bandwith = ", "bandwith"),
         ] {
             let bad = text.replacen(from, to, 1);
