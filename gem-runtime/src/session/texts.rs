@@ -137,7 +137,8 @@ impl Session {
         unsafe {
             self.machine.body(&self.engine, &step, hook)?;
             let halves = self.engine.program().halves();
-            self.saturated.add(halves, slots[0], self.context, &self.rows);
+            self.saturated
+                .add(halves, slots[0], self.context, &self.rows);
         }
         after(&mut self.machine, &self.engine, &step)
     }

@@ -31,7 +31,6 @@ const SPIN: Duration = Duration::from_micros(80);
 /// Bytes of a worker's stack: kernels keep their arrays there, and the environment must not make it smaller.
 const STACK: usize = 2 << 20;
 
-
 /// How the items of a phase are cut: first a chunk for each thread that is half of its share, then the other half in pieces of
 /// a quarter. Every claim moves a cache line between cores, which takes as long as some items of a small phase; and cores that
 /// are not equally fast, or not there for a while, still even out.
@@ -272,7 +271,10 @@ impl Crew {
         let shared = &*self.shared;
         // SAFETY: no chunk is owned: the last phase was awaited, and `&mut self` excludes another caller.
         unsafe { *shared.phase.0.open.get() = Some(open) };
-        shared.unfinished.0.store(open.cut.chunks, Ordering::Relaxed);
+        shared
+            .unfinished
+            .0
+            .store(open.cut.chunks, Ordering::Relaxed);
         let chunks = open.cut.chunks as i32;
         shared.phase.0.unclaimed.store(chunks, Ordering::SeqCst);
         shared.work.ring();
@@ -309,7 +311,11 @@ mod tests {
                     next
                 });
                 assert_eq!(end, items);
-                assert!(cut.chunks <= 4 * threads, "{} of {items} on {threads}", cut.chunks);
+                assert!(
+                    cut.chunks <= 4 * threads,
+                    "{} of {items} on {threads}",
+                    cut.chunks
+                );
             }
         }
     }
