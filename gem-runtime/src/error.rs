@@ -189,7 +189,9 @@ impl fmt::Display for Error {
                 f.write_str("a kernel panicked earlier; this session cannot be used any more")
             }
             Self::Text(what) => f.write_str(what),
-            Self::Protocol(what) => write!(f, "protocol between gemc and a model's program: {what}"),
+            Self::Protocol(what) => {
+                write!(f, "protocol between gemc and a model's program: {what}")
+            }
             Self::Remote(what) => write!(f, "the model's program: {what}"),
         }
     }

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 
-use crate::abi::{Part, Executable, Items};
+use crate::abi::{Executable, Items, Part};
 use crate::abi::{HalfTap, ProgramShape, RoutingTap};
 use crate::error::{Error, Result};
 use crate::info::{ModelInfo, Task};
@@ -186,10 +186,7 @@ impl Engine {
     /// Adds what the model needs to read and write text; engines may share it.
     #[cfg(feature = "tokenizer")]
     #[must_use]
-    pub fn with_text(
-        mut self,
-        text: Option<impl Into<Arc<crate::text::Text>>>,
-    ) -> Self {
+    pub fn with_text(mut self, text: Option<impl Into<Arc<crate::text::Text>>>) -> Self {
         self.text = text.map(Into::into);
         self
     }
@@ -429,7 +426,10 @@ fn check_phases(program: &dyn Executable) -> Result<()> {
 }
 
 fn check_half(half: &HalfTap, shape: &ProgramShape) -> Result<()> {
-    require(half.fits(shape), "keys or values lie outside a slot's memory")
+    require(
+        half.fits(shape),
+        "keys or values lie outside a slot's memory",
+    )
 }
 
 fn check_tap(tap: &RoutingTap, shape: &ProgramShape, phases: usize) -> Result<()> {

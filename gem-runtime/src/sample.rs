@@ -114,11 +114,7 @@ impl Sampling {
             ("temperature", self.temperature, Self::TEMPERATURE),
             ("top-p", self.top_p, Self::TOP_P),
             ("min-p", self.min_p, Self::MIN_P),
-            (
-                "repetition penalty",
-                self.repetition_penalty,
-                Self::PENALTY,
-            ),
+            ("repetition penalty", self.repetition_penalty, Self::PENALTY),
         ];
         let wrong = |(_, value, allowed): &&(&str, f32, Allowed)| !(allowed.holds)(*value);
         if let Some((what, value, Allowed { words, .. })) = numbers.iter().find(wrong) {

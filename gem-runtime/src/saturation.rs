@@ -65,8 +65,12 @@ impl Counts {
                     core::slice::from_raw_parts(start, half.width as usize)
                 }
             };
-            let heads = rows.iter().flat_map(|r| (0..half.heads).map(move |h| (r.position, h)));
-            let values: u64 = heads.map(|(position, head)| at_limit(row(position, head))).sum();
+            let heads = rows
+                .iter()
+                .flat_map(|r| (0..half.heads).map(move |h| (r.position, h)));
+            let values: u64 = heads
+                .map(|(position, head)| at_limit(row(position, head)))
+                .sum();
             if values > 0 {
                 self.count(half.site, values);
             }
@@ -83,7 +87,10 @@ impl Counts {
 
 /// How many f16 numbers are the largest there is, of either sign.
 fn at_limit(halves: &[u16]) -> u64 {
-    let count: u32 = halves.iter().map(|bits| u32::from(bits & 0x7fff == LARGEST)).sum();
+    let count: u32 = halves
+        .iter()
+        .map(|bits| u32::from(bits & 0x7fff == LARGEST))
+        .sum();
     u64::from(count)
 }
 
@@ -108,7 +115,8 @@ pub fn warning(saturated: &[SaturatedValues]) -> Option<alloc::string::String> {
     Some(alloc::format!(
         "{} keys and values of {}{others} are too large for f16 and were cut to 65504, so answers may be wrong; --kv f32 or \
          --kv int8 holds them",
-        worst.values, worst.site
+        worst.values,
+        worst.site
     ))
 }
 
@@ -127,7 +135,11 @@ mod tests {
             ring: 0,
         };
         // Two regions of 16 bytes per position, behind 8 bytes per position of something else.
-        let halves = [half("layers.0", 8), half("layers.0", 24), half("layers.1", 40)];
+        let halves = [
+            half("layers.0", 8),
+            half("layers.0", 24),
+            half("layers.1", 40),
+        ];
         let mut memory = alloc::vec![0_u64; (56 * CONTEXT as usize).div_ceil(8)];
         let words: &mut [u16] = bytemuck::cast_slice_mut(&mut memory);
         let mut put = |region: usize, head: usize, position: usize, bits: u16| {
@@ -139,7 +151,12 @@ mod tests {
         put(2, 1, 4, 0x7bfe);
         put(2, 0, 1, 0x7bff);
         let rows = |positions: core::ops::Range<u32>| -> Vec<Row> {
-            let row = |position| Row { token: 0, slot: 0, position, visible: position + 1 };
+            let row = |position| Row {
+                token: 0,
+                slot: 0,
+                position,
+                visible: position + 1,
+            };
             positions.map(row).collect()
         };
         let mut counts = Counts::default();
@@ -148,10 +165,16 @@ mod tests {
             // SAFETY: the memory has 56 bytes for each of the positions.
             unsafe { counts.add(&halves, memory, CONTEXT, &rows(range)) };
         }
-        let expected = [SaturatedValues { site: "layers.0", values: 2 }];
+        let expected = [SaturatedValues {
+            site: "layers.0",
+            values: 2,
+        }];
         assert_eq!(counts.as_slice(), expected);
         let text = warning(counts.as_slice()).expect("something to say");
-        assert!(text.contains("2 keys and values of layers.0 are too large"), "{text}");
+        assert!(
+            text.contains("2 keys and values of layers.0 are too large"),
+            "{text}"
+        );
         assert_eq!(warning(&[]), None);
     }
 }

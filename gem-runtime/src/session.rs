@@ -190,7 +190,9 @@ impl Session {
 
     /// Whether the call is to stop here; the handle is used up then.
     fn is_cancelled(&mut self) -> bool {
-        self.cancel.take_if(|cancel| cancel.is_cancelled()).is_some()
+        self.cancel
+            .take_if(|cancel| cancel.is_cancelled())
+            .is_some()
     }
 
     /// Forgets all tokens.
@@ -348,7 +350,10 @@ impl Session {
             unsafe { self.machine.body(&self.engine, &step, hook)? };
             let halves = self.engine.program().halves();
             // SAFETY: as above; the step has checked its positions, and no kernel runs any more.
-            unsafe { self.saturated.add(halves, slots[0], self.context, &self.rows) };
+            unsafe {
+                self.saturated
+                    .add(halves, slots[0], self.context, &self.rows)
+            };
             after(&mut self.machine, &self.engine, &step)?;
         }
         self.tokens.extend_from_slice(ids);

@@ -11,9 +11,9 @@ use alloc::string::String;
 use core::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::file::WeightFile;
 #[cfg(feature = "std")]
 use crate::file::{FIXED_BYTES, check_fixed};
-use crate::file::WeightFile;
 use crate::memory::{BUFFER_ALIGN, Buffer};
 
 /// Gives embedded bytes the alignment that weights need:

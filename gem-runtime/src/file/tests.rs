@@ -97,7 +97,11 @@ fn another_version_is_told_with_both_numbers_and_what_to_do() {
         let mut other = sample();
         other[4] = version;
         let what = complaint(&other);
-        for words in [&*format!("version {version},"), "version 3", "build both again"] {
+        for words in [
+            &*format!("version {version},"),
+            "version 3",
+            "build both again",
+        ] {
             assert!(what.contains(words), "{what}");
         }
     }
@@ -176,7 +180,10 @@ fn damage_of_the_body_is_found_wherever_it_is_and_named() {
     let Err(Error::WeightFile(what)) = file.verify_body() else {
         panic!("two records are damaged");
     };
-    let first = format!("is damaged: record 0 (name hash {:016x})", name_hash(NAMES[0]));
+    let first = format!(
+        "is damaged: record 0 (name hash {:016x})",
+        name_hash(NAMES[0])
+    );
     let place = format!("at bytes {body} to {} of the file, and 1 more", body + 100);
     assert!(what.starts_with(&first) && what.contains(&place), "{what}");
 }

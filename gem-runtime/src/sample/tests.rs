@@ -38,13 +38,25 @@ fn greedy_takes_the_lowest_of_equal_ids() {
 #[test]
 fn what_is_not_a_number_is_refused_wherever_it_stands() {
     let history = [7, 8, 9];
-    for sampling in [Sampling::default(), Sampling { temperature: 1.0, top_k: 2, ..Sampling::default() }] {
+    for sampling in [
+        Sampling::default(),
+        Sampling {
+            temperature: 1.0,
+            top_k: 2,
+            ..Sampling::default()
+        },
+    ] {
         let mut sampler = Sampler::new(sampling).expect("valid");
         for bad in [f32::NAN, f32::INFINITY] {
             for at in 0..3 {
                 let mut logits = [1.0, 2.0, 3.0];
                 logits[at] = bad;
-                let Err(Error::Logits { position: 2, id, value }) = sampler.next(&logits, &history) else {
+                let Err(Error::Logits {
+                    position: 2,
+                    id,
+                    value,
+                }) = sampler.next(&logits, &history)
+                else {
                     panic!("{bad} at {at} was taken for a logit");
                 };
                 assert_eq!((id as usize, value.is_nan()), (at, bad.is_nan()));
@@ -52,7 +64,10 @@ fn what_is_not_a_number_is_refused_wherever_it_stands() {
             }
         }
         let forbidden = [f32::NEG_INFINITY; 3];
-        assert!(matches!(sampler.next(&forbidden, &[]), Err(Error::Logits { id: 0, .. })));
+        assert!(matches!(
+            sampler.next(&forbidden, &[]),
+            Err(Error::Logits { id: 0, .. })
+        ));
         assert!(matches!(sampler.next(&[], &[]), Err(Error::Empty)));
     }
 }
@@ -78,12 +93,30 @@ fn cuts_leave_what_they_should() {
         let counts = histogram(sampler, &logits, 1000);
         counts.iter().map(|count| *count > 0).collect()
     };
-    assert_eq!(drawn(&mut with(|s| s.top_k = 2)), [false, false, true, true]);
-    assert_eq!(drawn(&mut with(|s| s.top_p = 0.8)), [false, false, true, true]);
-    assert_eq!(drawn(&mut with(|s| s.top_p = 0.82)), [false, true, true, true]);
-    assert_eq!(drawn(&mut with(|s| s.top_p = 1e-9)), [false, false, false, true]);
-    assert_eq!(drawn(&mut with(|s| s.min_p = 0.15)), [false, true, true, true]);
-    assert_eq!(drawn(&mut with(|s| s.min_p = 1.0)), [false, false, false, true]);
+    assert_eq!(
+        drawn(&mut with(|s| s.top_k = 2)),
+        [false, false, true, true]
+    );
+    assert_eq!(
+        drawn(&mut with(|s| s.top_p = 0.8)),
+        [false, false, true, true]
+    );
+    assert_eq!(
+        drawn(&mut with(|s| s.top_p = 0.82)),
+        [false, true, true, true]
+    );
+    assert_eq!(
+        drawn(&mut with(|s| s.top_p = 1e-9)),
+        [false, false, false, true]
+    );
+    assert_eq!(
+        drawn(&mut with(|s| s.min_p = 0.15)),
+        [false, true, true, true]
+    );
+    assert_eq!(
+        drawn(&mut with(|s| s.min_p = 1.0)),
+        [false, false, false, true]
+    );
     // Top-k comes before top-p: of 3/13 and 10/13, half is reached by the best alone.
     let both = &mut with(|s| {
         s.top_k = 2;
@@ -112,7 +145,10 @@ fn repetition_looks_at_the_last_tokens_once_each() {
     let mut long_ago = vec![0];
     long_ago.extend([7; REPETITION_WINDOW]);
     assert_eq!(next(&mut greedy, &[3.0, 2.0], &long_ago), 0);
-    assert_eq!(next(&mut greedy, &[3.0, 2.0], &long_ago[..REPETITION_WINDOW]), 1);
+    assert_eq!(
+        next(&mut greedy, &[3.0, 2.0], &long_ago[..REPETITION_WINDOW]),
+        1
+    );
 }
 
 #[test]

@@ -12,9 +12,9 @@ use alloc::string::String;
 use super::{Bytes, Weights};
 use crate::error::{Error, Result};
 use crate::file::{FIXED_BYTES, check_fixed};
-use crate::memory::Buffer;
 #[cfg(feature = "mmap")]
 use crate::memory::BUFFER_ALIGN;
+use crate::memory::Buffer;
 
 impl Weights {
     /// Opens a weight file that is `len` bytes of another file from byte `offset` on, such as an entry of an APK that is
@@ -28,7 +28,12 @@ impl Weights {
     /// [`Error::WeightFile`] for a part that is not within the file, or no weight file; [`Error::Io`],
     /// [`Error::Memory`]. Each names the part.
     pub fn open_at(file: &File, offset: u64, len: u64) -> Result<Self> {
-        Self::part(file, offset, len, format!("at byte {offset} of another file"))
+        Self::part(
+            file,
+            offset,
+            len,
+            format!("at byte {offset} of another file"),
+        )
     }
 
     /// [`Weights::open_at`], called `name` in errors.
@@ -217,11 +222,18 @@ mod tests {
         ] {
             let (mut file, len) = inside(before);
             let weights = Weights::open_at(&file, before as u64, len).expect("sound");
-            assert_eq!(file.stream_position().expect("a cursor"), before as u64 + len + 99);
+            assert_eq!(
+                file.stream_position().expect("a cursor"),
+                before as u64 + len + 99
+            );
             drop(file);
             assert_eq!(weights.body(), [5; 64], "at {before}");
             assert!(weights.body().as_ptr().addr().is_multiple_of(BUFFER_ALIGN));
-            assert_eq!(matches!(weights.bytes, Bytes::Mapped(_)), mapped, "at {before}");
+            assert_eq!(
+                matches!(weights.bytes, Bytes::Mapped(_)),
+                mapped,
+                "at {before}"
+            );
             let warning = weights.warning();
             assert_eq!(warning.is_none(), mapped, "{warning:?}");
             assert!(warning.is_none_or(|w| w.contains(&format!("byte {before} "))));

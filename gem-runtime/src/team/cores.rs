@@ -43,7 +43,10 @@ pub fn keep_to_fast_cores() -> bool {
 
 /// The fast ones of some cores, where others are slow; none where all are alike. `cores` are numbers with capacities, in any
 /// unit.
-#[cfg_attr(not(any(test, target_os = "linux", target_os = "android")), expect(dead_code))]
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code)
+)]
 fn fast(cores: &[(usize, u64)]) -> Vec<usize> {
     let largest = cores.iter().map(|(_, capacity)| *capacity).max();
     let Some(largest) = largest else {
@@ -201,7 +204,11 @@ mod tests {
             std::fs::write(path, text).expect("space");
         };
         for core in 0..8 {
-            tell(core, "cpu_capacity", if core < 4 { "160\n" } else { "1024\n" });
+            tell(
+                core,
+                "cpu_capacity",
+                if core < 4 { "160\n" } else { "1024\n" },
+            );
         }
         let fast = |cores: &[usize]| system::fast_of(dir.path(), cores);
         assert_eq!(fast(&[0, 1, 2, 3, 4, 5, 6, 7]), [4, 5, 6, 7]);
@@ -222,7 +229,14 @@ mod tests {
         let here = system::allowed().expect("the system tells");
         let own = here.clone();
         let kept = thread::spawn(move || (system::keep_to(&own[..1]), system::allowed()));
-        assert_eq!(kept.join().expect("no panic"), (true, Some(here[..1].to_vec())));
-        assert_eq!(system::allowed(), Some(here), "other threads are left alone");
+        assert_eq!(
+            kept.join().expect("no panic"),
+            (true, Some(here[..1].to_vec()))
+        );
+        assert_eq!(
+            system::allowed(),
+            Some(here),
+            "other threads are left alone"
+        );
     }
 }

@@ -12,7 +12,7 @@ mod tests;
 
 use alloc::format;
 
-use crate::abi::{Ctx, Part, Executable};
+use crate::abi::{Ctx, Executable, Part};
 use crate::error::{Error, Result};
 
 #[cfg(feature = "threads")]

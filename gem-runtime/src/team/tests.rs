@@ -1,7 +1,7 @@
 //! One thread equals many; panics poison and do not hang; routed item counts are read between phases.
 
 use super::*;
-use crate::abi::{ProgramShape, RoutingTap, HalfTap, Table, Items};
+use crate::abi::{HalfTap, Items, ProgramShape, RoutingTap, Table};
 use crate::memory::Buffer;
 
 /// Phase 0 fills `values`, phase 1 (one item) writes how many items phase 2 has, phase 2 doubles the first of them.
@@ -184,7 +184,9 @@ impl Executable for Places {
 
     unsafe fn run(&self, _: Part, _: usize, _: &Ctx, _: u32, _: u32) {
         let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux tells");
-        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let allowed = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         let name = std::thread::current().name().map(str::to_owned);
         let place = (name, allowed.expect("a line").trim().to_owned());
         self.seen.lock().expect("nobody panics").push(place);
@@ -197,9 +199,15 @@ impl Executable for Places {
 #[test]
 fn workers_keep_to_the_cores_they_are_given_and_the_caller_does_not() {
     let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux tells");
-    let own = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let own = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let own = own.expect("a line").trim();
-    let first: usize = own.split(['-', ',']).next().and_then(|n| n.parse().ok()).expect("a core");
+    let first: usize = own
+        .split(['-', ','])
+        .next()
+        .and_then(|n| n.parse().ok())
+        .expect("a core");
     let mut toy = Places {
         shape: Toy::new(None).shape,
         items: [Items::Fixed(64)],
@@ -215,11 +223,20 @@ fn workers_keep_to_the_cores_they_are_given_and_the_caller_does_not() {
         let mut arena = Buffer::zeroed(u64::from(toy.shape.arena_bytes)).expect("small");
         let ctx = context(&mut arena);
         // SAFETY: its items touch no memory.
-        unsafe { team.run_part(&toy, Part::Body, &ctx, None).expect("no panic") };
+        unsafe {
+            team.run_part(&toy, Part::Body, &ctx, None)
+                .expect("no panic")
+        };
         let seen = std::mem::take(toy.seen.get_mut().expect("nobody panics"));
         let of_worker = |place: &&(Option<String>, String)| place.0.as_deref() == Some("gem-1");
         let (workers, caller): (Vec<_>, Vec<_>) = seen.iter().partition(of_worker);
-        assert!(!workers.is_empty() && workers.iter().all(|place| place.1 == expected), "{seen:?}");
-        assert!(!caller.is_empty() && caller.iter().all(|place| place.1 == own), "{seen:?}");
+        assert!(
+            !workers.is_empty() && workers.iter().all(|place| place.1 == expected),
+            "{seen:?}"
+        );
+        assert!(
+            !caller.is_empty() && caller.iter().all(|place| place.1 == own),
+            "{seen:?}"
+        );
     }
 }
