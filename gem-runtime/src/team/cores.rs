@@ -29,6 +29,11 @@ pub(super) fn kept() -> Vec<usize> {
     system::cores()
 }
 
+/// Whether the cores that this process may use are not equally fast, as far as the system tells.
+pub(super) fn uneven() -> bool {
+    system::uneven()
+}
+
 /// Keeps the calling thread to these cores. Says whether the system confirms it.
 pub(super) fn keep_to(cores: &[usize]) -> bool {
     system::keep_to(cores)
@@ -61,6 +66,17 @@ fn fast(cores: &[(usize, u64)]) -> Vec<usize> {
     found
 }
 
+/// Whether capacities differ by more than the favourite cores of one kind.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code)
+)]
+fn differ(cores: &[(usize, u64)]) -> bool {
+    let capacities = || cores.iter().map(|(_, capacity)| *capacity as f64);
+    let least = capacities().fold(f64::INFINITY, f64::min);
+    least < 0.85 * capacities().fold(0.0, f64::max)
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use std::fs;
@@ -78,8 +94,18 @@ mod system {
         allowed().map_or_else(Vec::new, |cores| fast_of(Path::new(PROCESSORS), &cores))
     }
 
+    pub(super) fn uneven() -> bool {
+        let known = allowed().and_then(|cores| capacities(Path::new(PROCESSORS), &cores));
+        known.is_some_and(|known| super::differ(&known))
+    }
+
     /// The fast ones of some cores; none where all are alike or one tells nothing of itself.
     pub(super) fn fast_of(processors: &Path, cores: &[usize]) -> Vec<usize> {
+        capacities(processors, cores).map_or_else(Vec::new, |known| super::fast(&known))
+    }
+
+    /// Capacities of cores, in any unit; nothing where one tells nothing of itself.
+    fn capacities(processors: &Path, cores: &[usize]) -> Option<Vec<(usize, u64)>> {
         let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse().ok();
         let capacity = |core: usize| -> Option<u64> {
             let folder = processors.join(format!("cpu{core}"));
@@ -88,8 +114,7 @@ mod system {
                 .or_else(|| number(&folder.join("cpufreq/cpuinfo_max_freq")))
         };
         let known = cores.iter().map(|&core| Some((core, capacity(core)?)));
-        let known: Option<Vec<(usize, u64)>> = known.collect();
-        known.map_or_else(Vec::new, |known| super::fast(&known))
+        known.collect()
     }
 
     /// The cores that the calling thread may use.
@@ -124,6 +149,10 @@ mod system {
 
 #[cfg(target_vendor = "apple")]
 mod system {
+    pub(super) fn uneven() -> bool {
+        fast() < super::available()
+    }
+
     /// How many cores of the fastest kind there are. Which ones a thread runs on is not for programs to say there.
     pub(super) fn fast() -> usize {
         let mut count: libc::c_int = 0;
@@ -155,6 +184,10 @@ mod system {
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 mod system {
+    pub(super) const fn uneven() -> bool {
+        false
+    }
+
     pub(super) const fn fast() -> usize {
         0
     }
@@ -187,6 +220,9 @@ mod tests {
         assert_eq!(found(&[1024, 1024, 620, 620]), NONE);
         assert_eq!(found(&[]), NONE);
         assert_eq!(found(&[0, 0]), NONE);
+        let uneven = |capacities: &[u64]| differ(&Vec::from_iter::<Vec<_>>(numbered(capacities)));
+        assert!(uneven(&pixel[4..]) && uneven(&[1024, 1024, 620, 620]));
+        assert!(!uneven(&[1024; 4]) && !uneven(&[5_300, 5_000, 5_000]) && !uneven(&[]));
     }
 
     #[test]

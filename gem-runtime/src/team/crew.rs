@@ -22,7 +22,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Job;
-use super::cores::keep_to;
+use super::cores::{keep_to, uneven};
 use crate::error::{Error, Result};
 
 /// How long a thread spins before it sleeps: longer than most phases, shorter than a time slice.
@@ -32,8 +32,8 @@ const SPIN: Duration = Duration::from_micros(80);
 const STACK: usize = 2 << 20;
 
 /// How the items of a phase are cut: first a chunk for each thread that is half of its share, then the other half in pieces of
-/// a quarter. Every claim moves a cache line between cores, which takes as long as some items of a small phase; and cores that
-/// are not equally fast, or not there for a while, still even out.
+/// a quarter, or of an eighth where cores are not equally fast. Every claim moves a cache line between cores, which takes as long as
+/// some items of a small phase; pieces even out what cores of one kind differ by, and small ones what those of two do.
 #[derive(Clone, Copy)]
 struct Cut {
     items: u32,
@@ -45,9 +45,10 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(items: u32, threads: u32) -> Self {
+    fn new(items: u32, threads: u32, uneven: bool) -> Self {
+        let pieces = if uneven { 8 } else { 4 };
         let large = (items / (2 * threads)).max(1);
-        let small = items.div_ceil(4 * threads);
+        let small = items.div_ceil(pieces * threads);
         let first = threads.min(items / large);
         let rest = items - first * large;
         Self {
@@ -137,6 +138,8 @@ struct Shared {
     phase: Apart<Phase>,
     unfinished: Apart<AtomicU32>,
     threads: u32,
+    /// Whether cores are not equally fast.
+    uneven: bool,
     stop: AtomicBool,
     panicked: AtomicBool,
     /// Workers wait here for a phase.
@@ -215,6 +218,7 @@ impl Crew {
                 phase: Apart::default(),
                 unfinished: Apart::default(),
                 threads: workers as u32 + 1,
+                uneven: uneven(),
                 stop: AtomicBool::new(false),
                 panicked: AtomicBool::new(false),
                 work: Bell::default(),
@@ -258,7 +262,7 @@ impl Crew {
         } else if items > 1 {
             // SAFETY: the erased lifetime is not used after `unfinished` is zero, which is awaited below.
             let job = unsafe { core::mem::transmute::<Job<'_>, Job<'static>>(*job) };
-            let cut = Cut::new(items, self.shared.threads);
+            let cut = Cut::new(items, self.shared.threads, self.shared.uneven);
             self.share(Open { job, cut });
         }
         if self.shared.panicked.load(Ordering::Relaxed) {
@@ -302,21 +306,17 @@ mod tests {
 
     #[test]
     fn chunks_are_all_items_once_and_few() {
-        for threads in 1..=9 {
-            for items in 2..=400 {
-                let cut = Cut::new(items, threads);
-                let chunks = (0..cut.chunks).rev().map(|left| cut.chunk(left, threads));
-                let end = chunks.fold(0, |end, (begin, next)| {
-                    assert!(begin == end && next > begin, "{items} on {threads}");
-                    next
-                });
-                assert_eq!(end, items);
-                assert!(
-                    cut.chunks <= 4 * threads,
-                    "{} of {items} on {threads}",
-                    cut.chunks
-                );
-            }
+        let cases = (1..=9).flat_map(|threads| (2..=400).map(move |items| (threads, items)));
+        for ((threads, items), uneven) in cases.flat_map(|case| [(case, false), (case, true)]) {
+            let cut = Cut::new(items, threads, uneven);
+            let chunks = (0..cut.chunks).rev().map(|left| cut.chunk(left, threads));
+            let end = chunks.fold(0, |end, (begin, next)| {
+                assert!(begin == end && next > begin, "{items} on {threads}");
+                next
+            });
+            assert_eq!(end, items);
+            let most = threads * if uneven { 8 } else { 4 };
+            assert!(cut.chunks <= most, "{} of {items} on {threads}", cut.chunks);
         }
     }
 
