@@ -260,7 +260,9 @@ fn greater(a: float32x4_t, b: float32x4_t) -> uint32x4_t {
 }
 
 /// The 16 products of signed bytes, in order. One block of both instructions: LLVM would see that both halves of a
-/// broadcast are equal and take the halves apart, which costs an instruction and a register for each.
+/// broadcast are equal and take the halves apart, which costs an instruction and a register for each. Not `pure`, so that
+/// these blocks stay in order: free to move them, LLVM unpacks all weights first and puts them on the stack
+/// (`tests/spills.rs`).
 #[inline]
 #[target_feature(enable = "neon")]
 fn products(a: int8x16_t, b: int8x16_t) -> [int16x8_t; 2] {
@@ -486,9 +488,7 @@ level! {
             vqtbl1q_s8(table, vreinterpretq_u8_s8(index.3)),
         )
     }
-}
 
-level! {
     fn lookup32_i8x64(low: I8x16, high: I8x16, index: I8x64) -> I8x64 {
         let tables = int8x16x2_t(low, high);
         I8x64(

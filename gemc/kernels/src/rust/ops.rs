@@ -50,13 +50,8 @@ pub(super) fn operation(op: &Op, t: OpTypes, a: &[Code]) -> Code {
         Op::Lookup(..) | Op::Lookup32(..) => simd(op.mnemonic(), Ty::I8x64, a),
         // Here the accumulator comes first, and the products decide.
         Op::Dot4U(..) | Op::Dot4S(..) => simd(op.mnemonic(), multiplied(t.ty), a),
-        Op::Dot4SBy(.., n) => {
+        Op::Dot4SBy(.., n) | Op::MulSBy(.., n) | Op::MacSBy(.., n) => {
             let path = level_path(&format!("{}_{}", op.mnemonic(), multiplied(t.ty)));
-            let n = Literal::u32_unsuffixed(*n);
-            call(quote!(#path::<#n>), a)
-        }
-        Op::MulSBy(.., n) | Op::MacSBy(.., n) => {
-            let path = level_path(&format!("{}_i8x32", op.mnemonic()));
             let n = Literal::u32_unsuffixed(*n);
             call(quote!(#path::<#n>), a)
         }
@@ -68,7 +63,7 @@ pub(super) fn operation(op: &Op, t: OpTypes, a: &[Code]) -> Code {
 /// The bytes whose products sums are.
 const fn multiplied(sums: Ty) -> Ty {
     match sums {
-        Ty::I32x8 => Ty::I8x32,
+        Ty::I32x8 | Ty::I16x32 => Ty::I8x32,
         _ => Ty::I8x64,
     }
 }
