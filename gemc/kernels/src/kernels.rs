@@ -22,6 +22,7 @@ pub mod route;
 pub mod rows;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
+mod scales;
 pub mod spec;
 pub mod standing;
 pub mod vector;

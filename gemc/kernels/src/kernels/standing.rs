@@ -13,9 +13,10 @@ use std::cell::Cell;
 use gemc_format::{BLOCK, BlockSums, CodecSpec, GROUPS};
 
 use super::codes::{self, Block};
-use super::dot::{BlockScale, Outputs, Product4, SumsOf, TILE, chain, form, in_lanes, is_wide};
+use super::dot::{Outputs, Product4, SumsOf, TILE, chain, form, is_wide};
 use super::planes::PlaneRegions;
 use super::quantise::QuantisedRegions;
+use super::scales::{BlockScale, in_lanes};
 use crate::choices::DotStrategy;
 use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Count, Elem, Ty};
