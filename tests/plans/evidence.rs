@@ -93,6 +93,24 @@ fn a_streamed_model_is_the_same_model() {
     }
 }
 
+/// Whole candidates are judged the same without wires, and those of later layers not at all.
+#[test]
+fn wires_are_for_candidates_of_later_layers() {
+    let loaded = load("lm-dense-post-rope-layernorm");
+    let reference = loaded.reference();
+    let texts = documents(&loaded, 8, 40);
+    let mut judge = Judge::new(&reference, &texts, Activations::F32, 1 << 30, &Silent).unwrap();
+    let mut candidate = reference.clone();
+    fake::disturb(&mut candidate, 0.1).unwrap();
+    let (_, last) = loaded.graph.starts().last().expect("a model has layers");
+    let before = judge.judge(&candidate, NodeId(0), true).unwrap();
+    assert!(before.mean() > 0.0);
+    assert!(judge.judge(&candidate, last, true).is_ok());
+    judge.forget_wires();
+    assert_eq!(judge.judge(&candidate, NodeId(0), true).unwrap(), before);
+    assert!(judge.judge(&candidate, last, true).is_err());
+}
+
 /// The error of a unit, told from some of its rows.
 #[test]
 fn a_sample_of_rows_tells_the_error_of_all() {
