@@ -11,12 +11,12 @@ use gemc::target::Target;
 /// Accesses that are known, of formats whose codes or sums take many registers, by level: of the loop over blocks for a row
 /// alone. Loops over rows have none.
 const KNOWN: [(&str, &str, u64); 7] = [
-    ("neon", "L6", 14),
+    ("neon", "L6", 10),
     ("neon", "N5", 21),
     ("neon", "N4", 8),
-    ("neon", "N3", 9),
-    ("neon", "N2", 2),
-    ("neon_dotprod", "N5", 16),
+    ("neon", "N3", 11),
+    ("neon", "N2", 6),
+    ("neon_dotprod", "N5", 10),
     ("neon_dotprod", "N3", 3),
 ];
 

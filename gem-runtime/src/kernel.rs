@@ -175,7 +175,7 @@ impl<E> Region<E> {
     #[inline(always)]
     pub unsafe fn at<const BYTES: usize>(self, index: i32) -> *const u8 {
         // SAFETY: the caller's promise.
-        unsafe { self.at_mut::<BYTES>(index) }
+        unsafe { self.nth::<BYTES>(index, 1, 0) }
     }
 
     /// Where `BYTES` bytes at element `index` are written.
@@ -185,8 +185,53 @@ impl<E> Region<E> {
     #[must_use]
     #[inline(always)]
     pub unsafe fn at_mut<const BYTES: usize>(self, index: i32) -> *mut u8 {
-        debug_assert!(index >= 0, "index {index}");
-        let offset = index as u32 as usize * size_of::<E>();
+        // SAFETY: the caller's promise.
+        unsafe { self.nth_mut::<BYTES>(index, 1, 0) }
+    }
+
+    /// Where `BYTES` bytes at `more` elements after element `index` are read: the processor adds a literal by itself.
+    ///
+    /// # Safety
+    /// They must lie in the region.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn after<const BYTES: usize>(self, index: i32, more: usize) -> *const u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.nth::<BYTES>(index, 1, more) }
+    }
+
+    /// Where `BYTES` bytes at `more` elements after element `index` are written.
+    ///
+    /// # Safety
+    /// They must lie in the region, and the region may be written.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn after_mut<const BYTES: usize>(self, index: i32, more: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.nth_mut::<BYTES>(index, 1, more) }
+    }
+
+    /// Where `BYTES` bytes are read, `more` elements into the one of this number of parts of `size` elements: a loop over parts
+    /// counts the address up.
+    ///
+    /// # Safety
+    /// They must lie in the region.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn nth<const BYTES: usize>(self, n: i32, size: usize, more: usize) -> *const u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.nth_mut::<BYTES>(n, size, more) }
+    }
+
+    /// Where `BYTES` bytes are written, as [`Region::nth`].
+    ///
+    /// # Safety
+    /// They must lie in the region, and the region may be written.
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn nth_mut<const BYTES: usize>(self, n: i32, size: usize, more: usize) -> *mut u8 {
+        debug_assert!(n >= 0, "index {n}");
+        let offset = (n as u32 as usize * size + more) * size_of::<E>();
         #[cfg(debug_assertions)]
         assert!(
             offset + BYTES <= self.bytes,

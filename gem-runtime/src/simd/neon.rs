@@ -119,6 +119,7 @@ quarterwise! {
     select_i32x16(m: I32x16, a: I32x16, b: I32x16) -> I32x16 = vbslq_s32(vreinterpretq_u32_s32(m), a, b);
 
     add_i16x32(a: I16x32, b: I16x32) -> I16x32 = vaddq_s16(a, b);
+    add_i8x64(a: I8x64, b: I8x64) -> I8x64 = vaddq_s8(a, b);
     and_i8x64(a: I8x64, b: I8x64) -> I8x64 = vandq_s8(a, b);
     or_i8x64(a: I8x64, b: I8x64) -> I8x64 = vorrq_s8(a, b);
     xor_i8x64(a: I8x64, b: I8x64) -> I8x64 = veorq_s8(a, b);

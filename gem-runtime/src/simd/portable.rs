@@ -129,6 +129,8 @@ lanewise! {
 
     /// `a + b`, wrapping.
     add_i16x32(a: I16x32, b: I16x32) -> I16x32 = a.wrapping_add(b);
+    /// `a + b`, wrapping.
+    add_i8x64(a: I8x64, b: I8x64) -> I8x64 = a.wrapping_add(b);
     /// Bitwise and.
     and_i8x64(a: I8x64, b: I8x64) -> I8x64 = a & b;
     /// Bitwise or.

@@ -308,6 +308,7 @@ operations! {
     cmp_ge_i32x16(0 Any, 1 Any) -> Bits;
     select_i32x16(0 Mask, 1 Any, 2 Any) -> Bits;
     add_i16x32(0 Any, 1 Any) -> Bits;
+    add_i8x64(0 Any, 1 Any) -> Bits;
     and_i8x64(0 Any, 1 Any) -> Bits;
     or_i8x64(0 Any, 1 Any) -> Bits;
     xor_i8x64(0 Any, 1 Any) -> Bits;

@@ -101,6 +101,7 @@ halfwise! {
     select_i32x16(m: I32x16, a: I32x16, b: I32x16) -> I32x16 = _mm256_blendv_epi8(b, a, m);
 
     add_i16x32(a: I16x32, b: I16x32) -> I16x32 = _mm256_add_epi16(a, b);
+    add_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm256_add_epi8(a, b);
     and_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm256_and_si256(a, b);
     or_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm256_or_si256(a, b);
     xor_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm256_xor_si256(a, b);

@@ -101,6 +101,7 @@ whole! {
     select_i32x16(m: I32x16, a: I32x16, b: I32x16) -> I32x16 = _mm512_mask_blend_epi32(_mm512_movepi32_mask(m), b, a);
 
     add_i16x32(a: I16x32, b: I16x32) -> I16x32 = _mm512_add_epi16(a, b);
+    add_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm512_add_epi8(a, b);
     and_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm512_and_si512(a, b);
     or_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm512_or_si512(a, b);
     xor_i8x64(a: I8x64, b: I8x64) -> I8x64 = _mm512_xor_si512(a, b);

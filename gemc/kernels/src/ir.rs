@@ -21,6 +21,7 @@ pub mod liveness;
 mod op;
 mod op_info;
 pub mod outline;
+pub mod places;
 mod program;
 pub mod reach;
 #[cfg(any(test, feature = "testing"))]

@@ -38,13 +38,17 @@ use crate::ir::{Program, ProgramShape};
 pub fn with_outlines(dot: DotStrategy, row_block: u32) -> Program {
     let mut kernels = Vec::new();
     let blocks = ActivationFormat::ALL.into_iter();
-    for (input_format, &codec) in blocks.flat_map(|b| Codec::ALL.iter().map(move |c| (b, c))) {
+    let entries = matmul::MAX_ROW_BLOCK;
+    let input_div = 1;
+    let rows = [matmul::Rows::All, matmul::Rows::List { input_div, entries }];
+    let products = blocks.flat_map(|b| Codec::ALL.iter().map(move |c| (b, c)));
+    for ((input_format, &codec), rows) in products.flat_map(|p| rows.map(|rows| (p, rows))) {
         let product = matmul::Matmul {
             codec,
             tiles: 2,
             cols: 32,
             bias: false,
-            rows: matmul::Rows::All,
+            rows,
             input_rows: matmul::MAX_ROW_BLOCK,
             input_format,
             output_rows: matmul::MAX_ROW_BLOCK,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::places::Places;
 use super::uses::Uses;
 use crate::ir::{FuncId, KernelId, Op, Program, TableEntry, ValueDef, ValueId};
 
@@ -28,7 +29,8 @@ pub fn reachable(program: &Program) -> Reachable {
         .extend(phases.chain(entries).map(|entry: &TableEntry| entry.kernel));
     for id in used.kernels.clone() {
         let kernel = program.kernel(id);
-        let uses = Uses::of_block(&kernel.values, kernel.vars.len(), &kernel.body);
+        let places = Places::default();
+        let uses = Uses::of_block(&kernel.values, kernel.vars.len(), &kernel.body, &places);
         used.calls(program, &kernel.values, &uses);
     }
     used

@@ -214,8 +214,11 @@ pub fn result_type(env: &impl TypeEnv, op: &Op, declared: Ty) -> Result<Ty, Type
         Op::Add(a, b) => t.same(
             *a,
             *b,
-            "a number, a half of numbers, i16x32 or i16x16",
-            |ty| ty.is_number() || is_half_number(ty) || matches!(ty, Ty::I16x32 | Ty::I16x16),
+            "a number, a half of numbers, i8x64, i16x32 or i16x16",
+            |ty| {
+                let narrow = matches!(ty, Ty::I8x64 | Ty::I16x32 | Ty::I16x16);
+                ty.is_number() || is_half_number(ty) || narrow
+            },
         ),
         Op::Mul(a, b) => t.same(*a, *b, "a number or a half of numbers", |ty| {
             ty.is_number() || is_half_number(ty)

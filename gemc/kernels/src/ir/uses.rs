@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::liveness::{Fate, fates, handed_over};
+use super::places::{Place, Places};
 use crate::ir::{Block, Op, Stmt, ValueDef, ValueId, VarId};
 
 /// What the printer needs to know about every value and mutable local.
@@ -16,6 +17,8 @@ pub struct Uses {
     vars: Vec<VarUse>,
     /// By assignment in order of the text; empty as long as all may be read.
     fates: Vec<Fate>,
+    /// What indices of accesses are written as.
+    places: Places,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -40,11 +43,11 @@ struct VarUse {
 
 impl Uses {
     /// Uses in a kernel's body.
-    pub fn of_block(values: &[ValueDef], vars: usize, block: &Block) -> Self {
+    pub fn of_block(values: &[ValueDef], vars: usize, block: &Block, places: &Places) -> Self {
         let mut known = Vec::new();
         // A round drops at least one assignment, or is the last.
         for _ in 0..=values.len() {
-            let uses = Self::with_fates(values, vars, block, known);
+            let uses = Self::with_fates(values, vars, block, (known, places));
             // What only a dropped assignment needed is not needed, and may have kept others alive.
             known = fates(values, block, |v| uses.needed(v));
             if known == uses.fates {
@@ -52,20 +55,30 @@ impl Uses {
             }
         }
         // Printing everything is always right; at worst rustc warns.
-        Self::with_fates(values, vars, block, Vec::new())
+        Self::with_fates(values, vars, block, (Vec::new(), places))
     }
 
     /// Uses in the body of an outline, behind which these locals are read.
-    pub fn of_outline(values: &[ValueDef], vars: usize, body: &Block, read: &[VarId]) -> Self {
-        let mut finder = Finder::new(values, vars, Vec::new());
+    pub fn of_outline(
+        values: &[ValueDef],
+        vars: usize,
+        body: &Block,
+        (read, places): (&[VarId], Places),
+    ) -> Self {
+        let mut finder = Finder::new(values, vars, Vec::new(), places);
         let loop_ = finder.new_loop();
         finder.block(body, loop_);
         finder.read.extend(read);
         finder.finish()
     }
 
-    fn with_fates(values: &[ValueDef], vars: usize, block: &Block, fates: Vec<Fate>) -> Self {
-        let mut finder = Finder::new(values, vars, fates);
+    fn with_fates(
+        values: &[ValueDef],
+        vars: usize,
+        block: &Block,
+        (fates, places): (Vec<Fate>, &Places),
+    ) -> Self {
+        let mut finder = Finder::new(values, vars, fates, places.clone());
         let loop_ = finder.new_loop();
         finder.block(block, loop_);
         finder.finish()
@@ -73,7 +86,7 @@ impl Uses {
 
     /// Uses in a function: every value is defined, the result is used.
     pub fn of_function(values: &[ValueDef], result: ValueId) -> Self {
-        let mut finder = Finder::new(values, 0, Vec::new());
+        let mut finder = Finder::new(values, 0, Vec::new(), Places::default());
         finder.roots.push((result, 0));
         finder.finish()
     }
@@ -86,6 +99,22 @@ impl Uses {
     /// Whether the value is written where it is used.
     pub fn inline(&self, v: ValueId) -> bool {
         self.values[v.index()].inline
+    }
+
+    /// What the index of an access is written as.
+    pub fn place(&self, index: ValueId) -> Place {
+        self.places.of_index(index)
+    }
+
+    /// The operands of an operation as it is written.
+    pub fn operands(&self, op: &Op) -> Vec<ValueId> {
+        let mut operands = Vec::new();
+        op.for_each_operand(|operand| operands.push(operand));
+        if let Op::Load { index, .. } = op {
+            let at = operands.iter_mut().rfind(|operand| *operand == index);
+            *at.expect("an operand of a load") = self.place(*index).base;
+        }
+        operands
     }
 
     /// What becomes of assignment `number`, in order of the text.
@@ -118,11 +147,12 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn new(defs: &'a [ValueDef], vars: usize, fates: Vec<Fate>) -> Self {
+    fn new(defs: &'a [ValueDef], vars: usize, fates: Vec<Fate>, places: Places) -> Self {
         let uses = Uses {
             values: vec![ValueUse::default(); defs.len()],
             vars: vec![VarUse::default(); vars],
             fates,
+            places,
         };
         Self {
             defs,
@@ -181,7 +211,8 @@ impl<'a> Finder<'a> {
             Stmt::Store {
                 slot, index, value, ..
             } => {
-                let operands = slot.iter().chain([index, value]);
+                let index = self.uses.place(*index).base;
+                let operands = slot.iter().chain([&index, value]);
                 self.roots.extend(operands.map(|v| (*v, loop_)));
             }
             Stmt::For {
@@ -237,9 +268,9 @@ impl<'a> Finder<'a> {
                 self.use_(outer, loop_, true, &mut reached);
             }
             let loop_ = self.uses.values[v.index()].defined_in;
-            self.defs[v.index()]
-                .op
-                .for_each_operand(|operand| self.use_(operand, loop_, false, &mut reached));
+            for operand in self.uses.operands(&self.defs[v.index()].op) {
+                self.use_(operand, loop_, false, &mut reached);
+            }
             if let Op::Get(m) | Op::Element(m, _) = self.defs[v.index()].op
                 && !std::mem::replace(&mut self.uses.vars[m.index()].read, true)
             {

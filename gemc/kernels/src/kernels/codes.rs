@@ -21,6 +21,8 @@ pub enum Form {
     Signed,
     /// The same, and values of tables around zero, so that as many products as possible fit a word of 16 bits.
     Centred,
+    /// Bytes that are values once an addend is added, the same for all of a row or for all rows.
+    Values,
 }
 
 /// What unpacked bytes are larger by than values, shifts not counted.
@@ -30,7 +32,7 @@ pub fn offset(spec: &CodecSpec, form: Form) -> i32 {
     match (spec.table, form) {
         (Some(table), Form::Unsigned) => -i32::from(table[0]),
         (None, Form::Unsigned) if signed_codes => 128,
-        (Some(_), Form::Signed) => 0,
+        (Some(_), Form::Signed | Form::Values) => 0,
         (Some(table), Form::Centred) => -centre(table),
         // Codes are unsigned and small: bytes of either form.
         (None, _) => i32::from(spec.codes.0) - spec.values.0,
@@ -50,12 +52,14 @@ pub fn largest(spec: &CodecSpec) -> i32 {
     spec.values.1 - spec.shift + offset(spec, Form::Unsigned)
 }
 
-/// How many products of bytes of [`Form::Centred`] and activation codes fit a word of 16 bits: a power of two, at most one
-/// of each group.
+/// How many products of bytes of a form and activation codes fit a word of 16 bits: a power of two, at most one of each
+/// group.
 #[must_use]
-pub fn products_in_16_bits(spec: &CodecSpec) -> usize {
-    let offset = offset(spec, Form::Centred);
-    let ends = [spec.values.0, spec.values.1 - spec.shift].map(|value| value + offset);
+pub fn products_in_16_bits(spec: &CodecSpec, form: Form) -> usize {
+    let ends = match form {
+        Form::Values => [spec.values.0, spec.values.1],
+        _ => [spec.values.0, spec.values.1 - spec.shift].map(|value| value + offset(spec, form)),
+    };
     let most = ends.map(i32::abs).into_iter().max().unwrap_or(1);
     let fit = i32::from(i16::MAX) / (127 * most.max(1));
     (1 << fit.max(1).ilog2()).min(GROUPS)
@@ -131,7 +135,7 @@ impl<'k> Block<'_, 'k> {
         k: &'k KernelBuilder,
         form: Form,
         places: Range<usize>,
-    ) -> impl Iterator<Item = (usize, Val<'k>)> {
+    ) -> impl Iterator<Item = (usize, Val<'k>)> + Clone {
         let plane = &self.spec.planes[0];
         let each = GROUPS / plane.chunks();
         debug_assert!(
@@ -170,7 +174,7 @@ impl<'k> Block<'_, 'k> {
                             halves(k, table, offset, index, top)
                         }
                         // Arm looks up in two registers at once.
-                        Form::Signed | Form::Centred => {
+                        Form::Signed | Form::Centred | Form::Values => {
                             of_32(k, table, offset, cell(whole, bit, 4), (tops, group))
                         }
                     }
@@ -290,7 +294,7 @@ pub fn whole<'k>(
 }
 
 /// The chunks of a plane, each missing one behind those that hold its bits.
-fn turns(plane: &Plane) -> impl Iterator<Item = usize> + use<> {
+fn turns(plane: &Plane) -> impl Iterator<Item = usize> + Clone + use<> {
     let (stored, missing) = (plane.stored(), plane.chunks() - plane.stored());
     let sources = stored / missing.max(1);
     (0..missing.max(1)).flat_map(move |turn| {
@@ -380,7 +384,7 @@ mod tests {
         for codec in Codec::ALL {
             let spec = codec.spec();
             for code in spec.codes.0..=spec.codes.1 {
-                for form in [Form::Unsigned, Form::Signed, Form::Centred] {
+                for form in [Form::Unsigned, Form::Signed, Form::Centred, Form::Values] {
                     let offset = offset(&spec, form);
                     let byte = match spec.table {
                         Some(table) => value(table, code as usize, offset),
@@ -389,7 +393,7 @@ mod tests {
                     };
                     let byte = match form {
                         Form::Unsigned => i32::from(byte as u8),
-                        Form::Signed | Form::Centred => i32::from(byte),
+                        Form::Signed | Form::Centred | Form::Values => i32::from(byte),
                     };
                     assert_eq!(byte - offset, codec.value(code, 0), "{codec:?} {form:?}");
                 }

@@ -226,7 +226,8 @@ impl<'a, 'k> Product<'a, 'k> {
     fn scaled_sums(&self, at: Val<'k>, block: Val<'k>, each: impl FnOnce(Val<'k>, Val<'k>)) {
         let k = self.k;
         let sums = self.block_sums(at.named("at"), block);
-        let scale = BlockScale::load(k, self.planes, self.dot, at);
+        let form = form(self.dot, &self.spec);
+        let scale = BlockScale::load(k, self.planes, (self.dot, form), at);
         k.repeat(&self.rows, "row", |row| {
             let sum = || {
                 self.x
@@ -287,7 +288,9 @@ impl Product4 {
                 Self::Words(|sum, w, x| sum.dot4_s(w, x))
             }
             (DotStrategy::Pairs, Form::Unsigned) => Self::Pairs(|w, x| w.dot2_u(x)),
-            (DotStrategy::Pairs, Form::Signed | Form::Centred) => Self::Pairs(|w, x| w.dot2_s(x)),
+            (DotStrategy::Pairs, Form::Signed | Form::Centred | Form::Values) => {
+                Self::Pairs(|w, x| w.dot2_s(x))
+            }
         }
     }
 }

@@ -165,6 +165,18 @@ impl Matmul {
         }
     }
 
+    /// Rows of a pass where they pass by, and whether they follow one another in the input: as many as divide all rows
+    /// that there may be, so that sizes of passes prove that no row is beyond them.
+    fn rows_that_pass(&self) -> (usize, bool) {
+        let most = self.rows_of_a_pass();
+        let all = match self.rows {
+            Rows::All | Rows::Outputs if self.input_rows == self.output_rows => self.input_rows,
+            _ => return (most, false),
+        };
+        let even = (most / 2 + 1..=most).rev().find(|n| all % n == 0);
+        even.map_or((most, false), |rows| (rows, true))
+    }
+
     /// Rows that a step has at most.
     fn most_rows(&self) -> usize {
         match self.rows {
@@ -220,17 +232,18 @@ struct Pass<'k> {
     size: Val<'k>,
     /// The most that they are, and where their number is known, it.
     count: usize,
-    /// Where they pass by, and the end of all rows.
-    passing: Option<(Passing<'k>, Val<'k>)>,
+    /// Where they pass by: how.
+    passing: Option<Passing<'k>>,
+    /// The end of all rows, where sizes of passes alone do not say that rows end there.
+    end: Option<Val<'k>>,
 }
 
 impl<'k> Pass<'k> {
     /// The row of this index among all.
     fn row(&self, index: Val<'k>) -> Val<'k> {
         let row = self.first + index;
-        match self.passing {
-            // Says what sizes of passes imply.
-            Some((_, end)) => row.bounded(end),
+        match self.end {
+            Some(end) => row.bounded(end),
             None => row,
         }
     }
@@ -281,29 +294,29 @@ impl<'a, 'k> Body<'a, 'k> {
                 }
             },
             passing: (spec.passes_by())
-                .then(|| Passing::declare(k, spec.dot, &input, spec.rows_of_a_pass())),
+                .then(|| Passing::declare(k, spec.dot, &input, spec.rows_that_pass())),
         }
     }
 
     /// One row by itself, several pass by in turns.
     fn passes(&self, passing: Passing<'k>) {
-        let (k, end, count) = (self.k, self.row_count(), self.spec.rows_of_a_pass());
+        let (k, end) = (self.k, self.row_count());
+        let (count, follow) = self.spec.rows_that_pass();
         k.comment(&format!("up to {count} rows pass by weights in registers"));
         let alone = |row: Val<'k>| self.one(row.named("row"));
         let several = || {
             k.for_n((end + (count - 1)) / count, |turn| {
                 let first = (turn * count).named("first");
-                let size = (end - first).min(count).named("size");
+                // Never 0: what a turn begins with is before the end.
+                let size = (end - first).min(count).max(1).named("size");
                 let pass = Pass {
                     first,
                     size,
                     count,
-                    passing: Some((passing, end)),
+                    passing: Some(passing),
+                    end: (!follow).then_some(end),
                 };
-                k.for_n(size, |row| {
-                    let row = row.named("row");
-                    passing.bind(row, self.resolve(pass.row(row))[0]);
-                });
+                passing.bind(k, size, |row| self.resolve(pass.row(row))[0]);
                 self.rows(pass);
             });
         };
@@ -314,12 +327,12 @@ impl<'a, 'k> Body<'a, 'k> {
     fn strips(&self) {
         let (k, end, count) = (self.k, self.row_count(), self.spec.rows_of_a_pass());
         let strip = |first, size| {
-            let passing = None;
             self.rows(Pass {
                 first,
                 size,
                 count,
-                passing,
+                passing: None,
+                end: None,
             });
         };
         if count > 1 {
@@ -344,6 +357,7 @@ impl<'a, 'k> Body<'a, 'k> {
             size: self.k.lit(1),
             count: 1,
             passing: None,
+            end: None,
         });
     }
 
@@ -398,9 +412,9 @@ impl<'a, 'k> Body<'a, 'k> {
                 let bias = bias();
                 pass.each(k, |row| each(row, outputs.of(row, bias)));
             }
-            Some((passing, _)) => {
-                self.planes
-                    .dot_passing(k, dot, tile, x, (pass.size, passing));
+            Some(passing) => {
+                let rows = (pass.first, pass.size, passing);
+                self.planes.dot_passing(k, dot, tile, x, rows);
                 let outputs = passing.outputs(&self.planes, tile);
                 let bias = bias();
                 pass.each(k, |row| each(row, outputs.of(row, bias)));

@@ -1,9 +1,8 @@
 //! Scales of a block of 16 weight rows, and what codes that are not values are too large by.
 
-use gemc_format::Scales;
+use gemc_format::{CodecSpec, Scales};
 
-use super::codes;
-use super::dot::form;
+use super::codes::{self, Form};
 use super::planes::PlaneRegions;
 use crate::choices::DotStrategy;
 use crate::ir::Ty;
@@ -22,9 +21,24 @@ fn in_words(sum: Val<'_>) -> Val<'_> {
     sum.splat().bits(Ty::I16x32)
 }
 
+/// What bytes of [`Form::Values`] are too small by, given the scales of 16 rows, whose lowest bits say which rows are shifted.
+fn addend<'k>(k: &'k KernelBuilder, spec: &CodecSpec, byte: Val<'k>) -> Option<Val<'k>> {
+    let bytes = |n: i32| k.splat(i32::from_le_bytes([n as u8; 4])).bits(Ty::I8x64);
+    let (fixed, shift) = (-codes::offset(spec, Form::Values), spec.shift);
+    debug_assert!(fixed == 0 || shift == 0, "tables hold values themselves");
+    let addend = match (fixed, shift) {
+        (0, 0) => return None,
+        (fixed, 0) => bytes(fixed),
+        (_, shift) => (k.splat(0) - (byte & 1)).bits(Ty::I8x64) & (shift as u8),
+    };
+    Some(addend.named("addend"))
+}
+
 /// Block scales of 16 rows, and what unsigned codes are too large by.
 pub(super) struct BlockScale<'k> {
     pub factor: Val<'k>,
+    /// I8x64: what bytes of [`Form::Values`] are too small by, where they are.
+    pub addend: Option<Val<'k>>,
     offset: Offset<'k>,
 }
 
@@ -40,15 +54,14 @@ enum Offset<'k> {
 }
 
 impl<'k> BlockScale<'k> {
-    /// Those of the block with this number.
+    /// Those of the block with this number, whose codes come in a form.
     pub fn load(
         k: &'k KernelBuilder,
         planes: &PlaneRegions<'k>,
-        dot: DotStrategy,
+        (dot, form): (DotStrategy, Form),
         at: Val<'k>,
     ) -> Self {
         let spec = planes.size.codec.spec();
-        let offset = codes::offset(&spec, form(dot, &spec));
         let bytes = planes.scales(at).lanes(0).named("scale_bytes");
         let byte = if spec.unsigned_scale {
             bytes.widen_u()
@@ -56,8 +69,16 @@ impl<'k> BlockScale<'k> {
             bytes.widen_s()
         };
         let byte = byte.named("scale");
+        let offset = match form {
+            Form::Values => 0,
+            _ => codes::offset(&spec, form),
+        };
+        let addend = (form == Form::Values)
+            .then(|| addend(k, &spec, byte))
+            .flatten();
         if spec.shift == 0 {
             return Self {
+                addend,
                 factor: match spec.scales {
                     Scales::Integers { .. } => byte,
                     Scales::PowersOfTwo { bias } => codes::powers_of_two(byte, bias).named("power"),
@@ -65,9 +86,19 @@ impl<'k> BlockScale<'k> {
                 offset: Offset::Fixed(offset),
             };
         }
+        let factor = (byte | 1).named("factor");
+        if form == Form::Values {
+            let offset = Offset::Fixed(0);
+            return Self {
+                addend,
+                factor,
+                offset,
+            };
+        }
         let shift = ((byte & 1) * spec.shift - k.splat(offset)).named("shift");
         Self {
-            factor: (byte | 1).named("factor"),
+            addend,
+            factor,
             offset: match dot {
                 // Both it and sums fit 16 bits, whose products cost less; the upper words are 0.
                 DotStrategy::Pairs => {
@@ -84,6 +115,7 @@ impl<'k> BlockScale<'k> {
     /// Those of some of the rows, which `cut` takes out of vectors of all.
     pub fn of_rows(&self, cut: impl Fn(Val<'k>) -> Val<'k>) -> Self {
         Self {
+            addend: self.addend,
             factor: cut(self.factor),
             offset: match self.offset {
                 Offset::Fixed(offset) => Offset::Fixed(offset),
@@ -94,6 +126,11 @@ impl<'k> BlockScale<'k> {
         }
     }
 
+    /// Bytes of codes, as large as their values where they come in [`Form::Values`].
+    pub fn values(&self, codes: Val<'k>) -> Val<'k> {
+        self.addend.map_or(codes, |addend| codes + addend)
+    }
+
     /// The same with factors as floats, for sums of one block that become floats.
     pub fn float_factors(self) -> Self {
         Self {
@@ -102,12 +139,11 @@ impl<'k> BlockScale<'k> {
         }
     }
 
-    /// The same with offsets as floats, where they are vectors: many rows add them by a fused multiplication, which costs Arm
-    /// less than one of integers. All of these integers are below 2^24, so bits are the same.
+    /// The same with offsets as floats, where they are vectors: many rows add them by a fused multiplication, which costs the
+    /// cores without dot products less than one of integers. All of these integers are below 2^24, so bits are the same.
     pub fn float_offsets(self, dot: DotStrategy) -> Self {
-        let by_element = matches!(dot, DotStrategy::SignedBytes4 | DotStrategy::Lanes16);
         let offset = match self.offset {
-            Offset::PerRow(shift) if by_element => {
+            Offset::PerRow(shift) if dot == DotStrategy::Lanes16 => {
                 Offset::PerRowInFloats(shift.to_float().named("float_shift"))
             }
             offset => offset,

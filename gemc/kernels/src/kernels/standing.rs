@@ -12,7 +12,7 @@ use std::cell::Cell;
 
 use gemc_format::{BLOCK, BlockSums, CodecSpec, GROUPS};
 
-use super::codes::{self, Block};
+use super::codes::{self, Block, Form};
 use super::dot::{Outputs, Product4, SumsOf, TILE, chain, form, is_wide};
 use super::planes::PlaneRegions;
 use super::quantise::QuantisedRegions;
@@ -20,13 +20,13 @@ use super::scales::{BlockScale, in_lanes};
 use crate::choices::DotStrategy;
 use crate::ir::build::{KernelBuilder, Region, Val};
 use crate::ir::{Count, Elem, Ty};
-use rows::{PassRows, PassingRows, Piece, Row, RowAlone, Side};
+use rows::{Numbers, PassRows, PassingRows, Piece, Row, RowAlone, Side};
 
 /// Rows of codes that pass by, and their sums, in local memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Passing<'k> {
-    /// The rows of codes, by number.
-    rows: Region<'k>,
+    /// The rows of codes, by number, where they do not follow one another.
+    listed: Option<Region<'k>>,
     /// F32, 16 of each row.
     sums: Region<'k>,
     /// I32, 16 of each row: what the pieces of a block before this one give, where they are of the same rows of the tile.
@@ -37,17 +37,17 @@ pub struct Passing<'k> {
 }
 
 impl<'k> Passing<'k> {
-    /// Declares local memory for passes of at most so many rows.
+    /// Declares local memory for passes of at most so many rows, which follow one another or not.
     pub fn declare(
         k: &'k KernelBuilder,
         dot: DotStrategy,
         x: &QuantisedRegions<'k>,
-        rows: usize,
+        (rows, follow): (usize, bool),
     ) -> Self {
         let terms = x.format.terms();
         let sums = |name, elem| k.local(name, elem, rows * terms * TILE);
         Self {
-            rows: k.local("row_numbers", Elem::I32, rows * terms),
+            listed: (!follow).then(|| k.local("row_numbers", Elem::I32, rows * terms)),
             sums: sums("sums", Elem::F32),
             before: (dot == DotStrategy::Pairs).then(|| sums("before", Elem::I32)),
             totals: is_wide(x).then(|| sums("totals", Elem::I32)),
@@ -55,12 +55,18 @@ impl<'k> Passing<'k> {
         }
     }
 
-    /// Says which row of the input the row of this index is.
-    pub fn bind(&self, index: Val<'k>, row: Val<'k>) {
-        for term in 0..self.terms {
-            self.rows
-                .store(index * self.terms + term, row * self.terms + term);
-        }
+    /// Says which rows of the input some rows are, by index, where they do not follow one another.
+    pub fn bind(&self, k: &'k KernelBuilder, size: Val<'k>, row: impl Fn(Val<'k>) -> Val<'k>) {
+        let Some(listed) = self.listed else {
+            return;
+        };
+        k.for_n(size, |index| {
+            let index = index.named("row");
+            let row = row(index);
+            for term in 0..self.terms {
+                listed.store(index * self.terms + term, row * self.terms + term);
+            }
+        });
     }
 
     /// What [`PlaneRegions::dot_passing`] has added up for a tile.
@@ -76,33 +82,45 @@ impl<'k> Passing<'k> {
 /// Whether the inner products of a row alone are written here: multiplication by an element of a vector, whose number is a
 /// literal.
 pub const fn takes_rows_alone(dot: DotStrategy, x: &QuantisedRegions<'_>) -> bool {
-    matches!(dot, DotStrategy::SignedBytes4 | DotStrategy::Lanes16) && x.format.terms() == 1
+    by_element(dot) && x.format.terms() == 1
 }
 
 impl<'k> PlaneRegions<'k> {
-    /// Sums of tile `tile` for `size` rows that pass by.
+    /// Sums of tile `tile` for `size` rows that pass by, from the input's row `first` on where they follow one another.
     pub fn dot_passing(
         &self,
         k: &'k KernelBuilder,
         dot: DotStrategy,
         tile: Val<'k>,
         x: &QuantisedRegions<'k>,
-        (size, passing): (Val<'k>, Passing<'k>),
+        (first, size, passing): (Val<'k>, Val<'k>, Passing<'k>),
     ) {
         let inputs = [
             ("block_count", k.lit(self.size.blocks)),
             ("first_block", tile * self.size.blocks),
             ("size", size * passing.terms),
-            ("input_rows", k.lit(x.code_rows)),
+            match passing.listed {
+                None => ("first_row", first * passing.terms),
+                Some(_) => ("input_rows", k.lit(x.code_rows)),
+            },
         ];
-        k.outline(&self.outline_name("pass", x), &inputs, |inputs| {
-            let [count, first, size, input_rows] = *inputs else {
+        let kind = match passing.listed {
+            None => "pass",
+            Some(_) => "pass_listed",
+        };
+        k.outline(&self.outline_name(kind, x), &inputs, |inputs| {
+            let [count, first, size, input] = *inputs else {
                 unreachable!("four inputs")
+            };
+            let numbers = match passing.listed {
+                None => Numbers::From(input),
+                Some(list) => Numbers::Listed(list, input),
             };
             let rows = PassingRows {
                 passing,
                 size,
-                input_rows,
+                numbers,
+                by_two: dot == DotStrategy::SignedBytes4,
             };
             self.pass(k, dot, x, rows, (count, first));
         });
@@ -147,11 +165,17 @@ impl<'k> PlaneRegions<'k> {
         rows: R,
         (count, first): (Val<'k>, Val<'k>),
     ) {
+        let spec = self.size.codec.spec();
         let pass = Pass {
             k,
             planes: self,
             dot,
-            spec: self.size.codec.spec(),
+            form: if R::MANY {
+                standing_form(dot, &spec)
+            } else {
+                form(dot, &spec)
+            },
+            spec,
             x,
             rows,
             count,
@@ -163,12 +187,27 @@ impl<'k> PlaneRegions<'k> {
     }
 }
 
+/// Whether codes are multiplied by elements of vectors, as on Arm.
+const fn by_element(dot: DotStrategy) -> bool {
+    matches!(dot, DotStrategy::SignedBytes4 | DotStrategy::Lanes16)
+}
+
+/// The form of codes that many rows are multiplied with: on Arm values, which cost an addition once for all rows, but where
+/// fewer products of them than of centred ones fit 16 bits.
+fn standing_form(dot: DotStrategy, spec: &CodecSpec) -> Form {
+    match (dot, spec.table) {
+        (DotStrategy::SignedBytes4, _) | (DotStrategy::Lanes16, None) => Form::Values,
+        _ => form(dot, spec),
+    }
+}
+
 /// A pass of rows over a tile under construction.
 struct Pass<'a, 'k, R> {
     k: &'k KernelBuilder,
     planes: &'a PlaneRegions<'k>,
     dot: DotStrategy,
     spec: CodecSpec,
+    form: Form,
     x: &'a QuantisedRegions<'k>,
     rows: R,
     /// Blocks of a row.
@@ -183,7 +222,7 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
         self.k.for_n(self.count, |block| {
             let block = block.named("block");
             let at = (first + block).named("at");
-            let mut scale = BlockScale::load(self.k, self.planes, self.dot, at);
+            let mut scale = BlockScale::load(self.k, self.planes, (self.dot, self.form), at);
             if self.spec.sums == BlockSums::Integers {
                 scale = scale.float_factors();
                 if R::MANY {
@@ -216,7 +255,7 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
             k.for_(start, (start + size).min(self.count), |block| {
                 let block = block.named("block");
                 let at = (first + block).named("at");
-                let scale = BlockScale::load(k, self.planes, self.dot, at);
+                let scale = BlockScale::load(k, self.planes, (self.dot, self.form), at);
                 self.pieces(at, block, &scale, |side, scale, row, sum| {
                     self.rows.add_total(side, row.index, sum * scale.factor);
                 });
@@ -256,13 +295,12 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
             spec: &self.spec,
             chunks: self.planes.codes(at),
         };
-        let form = form(self.dot, &self.spec);
-        for Piece { side, groups } in self.rows.pieces(self.dot) {
+        for Piece { side, groups } in self.rows.pieces(self.dot, &self.spec) {
             let (is_first, is_last) = (groups.start == 0, groups.end == GROUPS);
-            let weights = codes.groups(k, form, groups);
+            let weights = codes.groups(k, self.form, groups);
             let weights = self
                 .rows
-                .hold(weights.map(|(g, codes)| (g, side.cut(codes))));
+                .hold(weights.map(|(g, codes)| (g, side.cut(scale.values(codes)))));
             let scale = scale.of_rows(|whole| side.cut(whole));
             self.rows.each(k, |index, input| {
                 let place = (input * self.count + block).named("place");
@@ -271,7 +309,7 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
                     Some(before) => Some(before.lanes(index * TILE)),
                 };
                 let x_at = (place * BLOCK).named("x_at");
-                let sum = self.products(side, start, weights, x_at);
+                let sum = self.products(side, start, weights.clone(), x_at);
                 match self.rows.before().filter(|_| !is_last) {
                     None => each(side, &scale, Row { index, input }, sum.named("sum")),
                     Some(before) => before.store(index * TILE, sum),
@@ -302,7 +340,7 @@ impl<'k, R: PassRows<'k>> Pass<'_, 'k, R> {
         };
         match Product4::of(self.dot, &self.spec) {
             _ if self.dot == DotStrategy::Lanes16 => {
-                let chain = codes::products_in_16_bits(&self.spec);
+                let chain = codes::products_in_16_bits(&self.spec, self.form);
                 let sums = lanes::sums(self.k, side, chain, weights, elements());
                 start.into_iter().fold(sums, |sums, start| sums + start)
             }

@@ -12,45 +12,61 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::neon as s;
 pub(super) static COPIES: &[Copy] = &[
-    copy(17077366507018429159u64, run_pass_b8),
+    copy(10263284901599720768u64, run_pass_b8),
     copy(3143909364959829326u64, run_alone_b8),
-    copy(11354623353733193868u64, run_pass_n4),
-    copy(11927589343542870790u64, run_alone_n4),
-    copy(8109496555247029152u64, run_pass_l4),
+    copy(12696375435847227383u64, run_pass_listed_b8),
+    copy(10071925070615982784u64, run_pass_n4),
+    copy(8138574820825874856u64, run_alone_n4),
+    copy(15527654343154197360u64, run_pass_listed_n4),
+    copy(9092405961727929896u64, run_pass_l4),
     copy(11504281019002911838u64, run_alone_l4),
-    copy(14831292871044287621u64, run_pass_l6),
+    copy(13582235694851662924u64, run_pass_listed_l4),
+    copy(10501162473276880987u64, run_pass_l6),
     copy(11309101951926882656u64, run_alone_l6),
-    copy(9770202088152511956u64, run_pass_n5),
-    copy(15084784755198739111u64, run_alone_n5),
-    copy(13744877777968896851u64, run_pass_n3),
-    copy(4965996039991941479u64, run_alone_n3),
-    copy(13835878435707815370u64, run_pass_n2),
-    copy(17204577737118072082u64, run_alone_n2),
-    copy(976076476693306828u64, run_pass_mx4),
+    copy(2648738070706639759u64, run_pass_listed_l6),
+    copy(605727229400567752u64, run_pass_n5),
+    copy(10292729878179819333u64, run_alone_n5),
+    copy(2686105172700939578u64, run_pass_listed_n5),
+    copy(7939130514761360447u64, run_pass_n3),
+    copy(3231423819057472045u64, run_alone_n3),
+    copy(9237961251625630423u64, run_pass_listed_n3),
+    copy(3100689089273927282u64, run_pass_n2),
+    copy(7507247177113706480u64, run_alone_n2),
+    copy(7969243166174131862u64, run_pass_listed_n2),
+    copy(8039710275596249007u64, run_pass_mx4),
     copy(7249393185469570148u64, run_alone_mx4),
-    copy(14415658784047406854u64, run_pass_b8_by256),
+    copy(15470026050536813788u64, run_pass_listed_mx4),
+    copy(16455700563815289399u64, run_pass_b8_by256),
     copy(18145002092201287977u64, run_alone_b8_by256),
-    copy(9667867873280714876u64, run_pass_n4_by256),
-    copy(2917477371454369452u64, run_alone_n4_by256),
-    copy(8824011151271257422u64, run_pass_l4_by256),
+    copy(3887411367092808470u64, run_pass_listed_b8_by256),
+    copy(7237269538673949130u64, run_pass_n4_by256),
+    copy(13172025288629869176u64, run_alone_n4_by256),
+    copy(749194985545465960u64, run_pass_listed_n4_by256),
+    copy(9100382306598432220u64, run_pass_l4_by256),
     copy(15630655076663288330u64, run_alone_l4_by256),
-    copy(5919503537476473461u64, run_pass_l6_by256),
+    copy(9897342098905641523u64, run_pass_listed_l4_by256),
+    copy(11068609163263685060u64, run_pass_l6_by256),
     copy(3322790550869025348u64, run_alone_l6_by256),
-    copy(15751210622726731686u64, run_pass_n5_by256),
-    copy(1253197419526174405u64, run_alone_n5_by256),
-    copy(14490995929876017545u64, run_pass_n3_by256),
-    copy(1266013939790533360u64, run_alone_n3_by256),
-    copy(10144155946296215340u64, run_pass_n2_by256),
-    copy(5564376451499865128u64, run_alone_n2_by256),
-    copy(5161385164697223050u64, run_pass_mx4_by256),
+    copy(17318575264441054898u64, run_pass_listed_l6_by256),
+    copy(1851882857756087919u64, run_pass_n5_by256),
+    copy(1066137662326623407u64, run_alone_n5_by256),
+    copy(10338231126606584080u64, run_pass_listed_n5_by256),
+    copy(4622527776131600180u64, run_pass_n3_by256),
+    copy(11284295156568134368u64, run_alone_n3_by256),
+    copy(590695063889598665u64, run_pass_listed_n3_by256),
+    copy(16351385177285307495u64, run_pass_n2_by256),
+    copy(16814737585805482588u64, run_alone_n2_by256),
+    copy(8528267359877651940u64, run_pass_listed_n2_by256),
+    copy(7750965090012445774u64, run_pass_mx4_by256),
     copy(10775975067175674146u64, run_alone_mx4_by256),
+    copy(15569369301229081818u64, run_pass_listed_mx4_by256),
     copy(17628823695831382037u64, run_dot_b8::<2>),
-    copy(12506382417990544240u64, run_dot_n4::<2>),
+    copy(10783035505937601280u64, run_dot_n4::<2>),
     copy(5398705947621842066u64, run_dot_l4::<2>),
     copy(16705159869525273012u64, run_dot_l6::<2>),
-    copy(17914140951837330u64, run_dot_n5::<2>),
-    copy(11599872275975364506u64, run_dot_n3::<2>),
-    copy(10144608186909187275u64, run_dot_n2::<2>),
+    copy(9161759962755639998u64, run_dot_n5::<2>),
+    copy(9838139782427062555u64, run_dot_n3::<2>),
+    copy(17972504134111918673u64, run_dot_n2::<2>),
     copy(10077252351031840136u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
@@ -109,9 +125,8 @@ unsafe extern "C" fn run_pass_b8(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<f32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -137,6 +152,24 @@ unsafe extern "C" fn run_alone_b8(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_b8(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_b8(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -144,10 +177,9 @@ unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -174,6 +206,25 @@ unsafe extern "C" fn run_alone_n4(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -181,10 +232,8 @@ unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -211,6 +260,24 @@ unsafe extern "C" fn run_alone_l4(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -218,10 +285,8 @@ unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -248,6 +313,24 @@ unsafe extern "C" fn run_alone_l6(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l6(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -255,10 +338,9 @@ unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -285,10 +367,10 @@ unsafe extern "C" fn run_alone_n5(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon")]
-unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_n3(
+        pass_listed_n5(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -296,6 +378,24 @@ unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(4)),
             k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n3(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -322,10 +422,10 @@ unsafe extern "C" fn run_alone_n3(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon")]
-unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_n2(
+        pass_listed_n3(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -333,6 +433,24 @@ unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(4)),
             k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n2(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -359,6 +477,25 @@ unsafe extern "C" fn run_alone_n2(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n2(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -366,9 +503,8 @@ unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<f32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -394,6 +530,24 @@ unsafe extern "C" fn run_alone_mx4(regions: *const *mut u8, inputs: *const i32, 
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_mx4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -402,9 +556,8 @@ unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -430,6 +583,29 @@ unsafe extern "C" fn run_alone_b8_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_b8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_b8_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -439,9 +615,8 @@ unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -468,10 +643,14 @@ unsafe extern "C" fn run_alone_n4_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon")]
-unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_l4_by256(
+        pass_listed_n4_by256(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -480,6 +659,24 @@ unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(5)),
             k::Region::<i8>::endless(*regions.add(6)),
             k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -506,6 +703,29 @@ unsafe extern "C" fn run_alone_l4_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_l4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -514,10 +734,8 @@ unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -544,6 +762,29 @@ unsafe extern "C" fn run_alone_l6_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_l6_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l6_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -553,9 +794,8 @@ unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -582,6 +822,30 @@ unsafe extern "C" fn run_alone_n5_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_n5_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n5_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -591,9 +855,8 @@ unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -620,6 +883,30 @@ unsafe extern "C" fn run_alone_n3_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_n3_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n3_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -629,9 +916,8 @@ unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -658,6 +944,30 @@ unsafe extern "C" fn run_alone_n2_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_n2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n2_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon")]
 unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -665,9 +975,8 @@ unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const 
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<f32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -690,6 +999,28 @@ unsafe extern "C" fn run_alone_mx4_by256(regions: *const *mut u8, inputs: *const
             locals.cast::<[s::F32x16; 1]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon")]
+unsafe extern "C" fn run_pass_listed_mx4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_mx4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "neon")]
@@ -1143,19 +1474,18 @@ unsafe fn pass_b8(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
-    row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
     size: i32,
-    input_rows: i32,
+    first_row: i32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -1165,34 +1495,26 @@ unsafe fn pass_b8(
             let codes_at = at * 512;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let half = s::low_i8x64(bytes);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let half_2 = s::low_i8x64(bytes_2);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let half_3 = s::low_i8x64(bytes_3);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let half_4 = s::low_i8x64(bytes_4);
-            let sum_4 = codes_at + 256;
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let half_5 = s::low_i8x64(bytes_5);
-            let sum_5 = codes_at + 320;
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let half_6 = s::low_i8x64(bytes_6);
-            let sum_6 = codes_at + 384;
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_6));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
             let half_7 = s::low_i8x64(bytes_7);
-            let sum_7 = codes_at + 448;
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_7));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
             let half_8 = s::low_i8x64(bytes_8);
             let half_9 = s::low_f32x16(float_factor);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_2, x);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_3);
@@ -1205,38 +1527,36 @@ unsafe fn pass_b8(
                 let lanes_8 = s::mul_s_by_i8x32::<2>(half_7, x_2);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
                 let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_9);
-                let sum_8 = s::fold_pairs_i32x16(pairs_4);
-                let float = s::to_float_i32x8(sum_8);
+                let sum = s::fold_pairs_i32x16(pairs_4);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_10 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_9 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_10, sum_9));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_2));
             }
             let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
             let half_10 = s::high_i8x64(bytes_9);
-            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let half_11 = s::high_i8x64(bytes_10);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let half_12 = s::high_i8x64(bytes_11);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let half_13 = s::high_i8x64(bytes_12);
-            let bytes_13 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let half_14 = s::high_i8x64(bytes_13);
-            let bytes_14 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let half_15 = s::high_i8x64(bytes_14);
-            let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_6));
+            let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
             let half_16 = s::high_i8x64(bytes_15);
-            let bytes_16 = s::stream_i8x64(codes.at::<64>(sum_7));
+            let bytes_16 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
             let half_17 = s::high_i8x64(bytes_16);
             let half_18 = s::high_f32x16(float_factor);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
                 let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_11, x);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_3);
@@ -1249,14 +1569,13 @@ unsafe fn pass_b8(
                 let lanes_8 = s::mul_s_by_i8x32::<2>(half_16, x_2);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
                 let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_9);
-                let sum_8 = s::fold_pairs_i32x16(pairs_4);
-                let float = s::to_float_i32x8(sum_8);
+                let sum = s::fold_pairs_i32x16(pairs_4);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_19 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_9 = row * 16 + 8;
-                let sum_10 = s::load_f32x8(sums.at::<32>(sum_9));
-                s::store_f32x8(sums.at_mut::<32>(sum_9), s::fma_f32x8(product, half_19, sum_10));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_2));
             }
         }
     }
@@ -1285,50 +1604,50 @@ unsafe fn alone_b8(
             let place = row * block_count + block;
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let half = s::low_i8x64(bytes);
             let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
             let half_2 = s::high_i8x64(bytes);
             let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let half_3 = s::low_i8x64(bytes_2);
             let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
             let pairs = s::add_pairs_i32x16(lanes, lanes_4);
             let half_4 = s::high_i8x64(bytes_2);
             let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
             let pairs_2 = s::add_pairs_i32x16(lanes, lanes_5);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let half_5 = s::low_i8x64(bytes_3);
             let lanes_6 = s::mul_s_by_i8x32::<2>(half_5, x);
             let half_6 = s::high_i8x64(bytes_3);
             let lanes_7 = s::mul_s_by_i8x32::<2>(half_6, x);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let half_7 = s::low_i8x64(bytes_4);
             let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_6, half_7, x);
             let pairs_3 = s::add_pairs_i32x16(pairs, lanes_8);
             let half_8 = s::high_i8x64(bytes_4);
             let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_7, half_8, x);
             let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_9);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let half_9 = s::low_i8x64(bytes_5);
             let lanes_10 = s::mul_s_by_i8x32::<0>(half_9, x_2);
             let half_10 = s::high_i8x64(bytes_5);
             let lanes_11 = s::mul_s_by_i8x32::<0>(half_10, x_2);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let half_11 = s::low_i8x64(bytes_6);
             let lanes_12 = s::mac_s_by_i8x32::<1>(lanes_10, half_11, x_2);
             let pairs_5 = s::add_pairs_i32x16(pairs_3, lanes_12);
             let half_12 = s::high_i8x64(bytes_6);
             let lanes_13 = s::mac_s_by_i8x32::<1>(lanes_11, half_12, x_2);
             let pairs_6 = s::add_pairs_i32x16(pairs_4, lanes_13);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
             let half_13 = s::low_i8x64(bytes_7);
             let lanes_14 = s::mul_s_by_i8x32::<2>(half_13, x_2);
             let half_14 = s::high_i8x64(bytes_7);
             let lanes_15 = s::mul_s_by_i8x32::<2>(half_14, x_2);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
             let half_15 = s::low_i8x64(bytes_8);
             let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
             let pairs_7 = s::add_pairs_i32x16(pairs_5, lanes_16);
@@ -1349,13 +1668,12 @@ unsafe fn alone_b8(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n4(
+unsafe fn pass_listed_b8(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
-    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -1366,17 +1684,133 @@ unsafe fn pass_n4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 512;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let half = s::low_i8x64(bytes);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let half_2 = s::low_i8x64(bytes_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let half_3 = s::low_i8x64(bytes_3);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let half_4 = s::low_i8x64(bytes_4);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let half_5 = s::low_i8x64(bytes_5);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let half_6 = s::low_i8x64(bytes_6);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let half_7 = s::low_i8x64(bytes_7);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let half_8 = s::low_i8x64(bytes_8);
+            let half_9 = s::low_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_2, x);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_3);
+                let lanes_4 = s::mul_s_by_i8x32::<2>(half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<3>(lanes_4, half_4, x);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_5);
+                let lanes_6 = s::mul_s_by_i8x32::<0>(half_5, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x_2);
+                let pairs_3 = s::add_pairs_i32x16(pairs_2, lanes_7);
+                let lanes_8 = s::mul_s_by_i8x32::<2>(half_7, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_9);
+                let sum = s::fold_pairs_i32x16(pairs_4);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_2));
+            }
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let half_10 = s::high_i8x64(bytes_9);
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let half_11 = s::high_i8x64(bytes_10);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let half_12 = s::high_i8x64(bytes_11);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let half_13 = s::high_i8x64(bytes_12);
+            let bytes_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let half_14 = s::high_i8x64(bytes_13);
+            let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let half_15 = s::high_i8x64(bytes_14);
+            let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let half_16 = s::high_i8x64(bytes_15);
+            let bytes_16 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let half_17 = s::high_i8x64(bytes_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_11, x);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_3);
+                let lanes_4 = s::mul_s_by_i8x32::<2>(half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<3>(lanes_4, half_13, x);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_5);
+                let lanes_6 = s::mul_s_by_i8x32::<0>(half_14, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_15, x_2);
+                let pairs_3 = s::add_pairs_i32x16(pairs_2, lanes_7);
+                let lanes_8 = s::mul_s_by_i8x32::<2>(half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_9);
+                let sum = s::fold_pairs_i32x16(pairs_4);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_2));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 256;
@@ -1406,24 +1840,21 @@ unsafe fn pass_n4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -1433,11 +1864,10 @@ unsafe fn pass_n4(
             let half_9 = s::low_f32x16(float_factor);
             let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
@@ -1448,17 +1878,16 @@ unsafe fn pass_n4(
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
                 let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
                 let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
-                let sum_4 = s::fold_pairs_i32x16(pairs_2);
+                let sum = s::fold_pairs_i32x16(pairs_2);
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_4);
-                let sum_5 = s::fma_f32x8(half_10, half_11, float);
-                let product_2 = s::mul_f32x8(sum_5, half_9);
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_2, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_3 = row * 16;
-                let sum_6 = s::load_f32x8(sums.at::<32>(product_3));
-                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_12, sum_6));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_12, sum_3));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits_2);
@@ -1467,21 +1896,21 @@ unsafe fn pass_n4(
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_11 = s::and_i8x64(bytes_6, bits_2);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_13 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_13 = s::and_i8x64(bytes_7, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_15 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_16 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_15 = s::and_i8x64(bytes_8, bits_2);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_17 = s::high_i8x64(weights_15);
@@ -1491,11 +1920,10 @@ unsafe fn pass_n4(
             let half_19 = s::high_f32x16(float_factor);
             let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
                 let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
@@ -1506,17 +1934,16 @@ unsafe fn pass_n4(
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
                 let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
                 let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
-                let sum_4 = s::fold_pairs_i32x16(pairs_2);
+                let sum = s::fold_pairs_i32x16(pairs_2);
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_4);
-                let sum_5 = s::fma_f32x8(half_20, half_21, float);
-                let product_2 = s::mul_f32x8(sum_5, half_19);
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_2, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_6 = row * 16 + 8;
-                let sum_7 = s::load_f32x8(sums.at::<32>(sum_6));
-                s::store_f32x8(sums.at_mut::<32>(sum_6), s::fma_f32x8(product_2, half_22, sum_7));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_22, sum_3));
             }
         }
     }
@@ -1542,10 +1969,10 @@ unsafe fn alone_n4(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
             let place = row * block_count + block;
@@ -1553,7 +1980,7 @@ unsafe fn alone_n4(
             let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes_2 = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -1587,7 +2014,7 @@ unsafe fn alone_n4(
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_3);
@@ -1602,7 +2029,7 @@ unsafe fn alone_n4(
             let half_8 = s::high_i8x64(weights_4);
             let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
             let pairs_2 = s::add_pairs_i32x16(lanes_2, lanes_10);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_9 = s::low_i8x64(weights_5);
@@ -1615,7 +2042,7 @@ unsafe fn alone_n4(
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_13 = s::low_i8x64(weights_7);
@@ -1645,13 +2072,13 @@ unsafe fn alone_n4(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l4(
+unsafe fn pass_listed_n4(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -1662,47 +2089,218 @@ unsafe fn pass_l4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
+            let shift = s::sub_i32x16(product, s::splat_i32(3));
+            let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([
+                -60,
+                -49,
+                -39,
+                -30,
+                -22,
+                -15,
+                -8,
+                -2,
+                4,
+                10,
+                16,
+                22,
+                30,
+                38,
+                48,
+                60,
+            ]);
+            let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let half_2 = s::low_i8x64(weights_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let half_4 = s::low_i8x64(weights_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let half_6 = s::low_i8x64(weights_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let half_10 = s::low_f32x16(float_shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_4, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_6);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_5, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_6, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                let sum = s::fold_pairs_i32x16(pairs_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_2, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_12, sum_3));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_11 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_12 = s::high_i8x64(weights_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_6, bits_2);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_13 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_14 = s::high_i8x64(weights_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_7, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_15 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_16 = s::high_i8x64(weights_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_15 = s::and_i8x64(bytes_8, bits_2);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_17 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_18 = s::high_i8x64(weights_16);
+            let half_19 = s::high_f32x16(float_factor);
+            let half_20 = s::high_f32x16(float_shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_14, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_6);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_15, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                let sum = s::fold_pairs_i32x16(pairs_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_2, half_19);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_22, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let addend = s::splat_i32_i8x64(-117901064);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
-            let half = s::low_i8x64(weights);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
-            let half_3 = s::low_i8x64(weights_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
-            let half_5 = s::low_i8x64(weights_5);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let half_6 = s::low_i8x64(weights_6);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
-            let half_7 = s::low_i8x64(weights_7);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let half_8 = s::low_i8x64(weights_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
             let half_9 = s::low_f32x16(float_factor);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
@@ -1712,45 +2310,48 @@ unsafe fn pass_l4(
                 let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
-                let sums_2 = s::fold_pairs_i32x16(pairs);
-                let sum_4 = s::add_i32x8(sums_2, half_10);
-                let float = s::to_float_i32x8(sum_4);
+                let sum_9 = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum_9);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_10));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let weights_9 = s::and_i8x64(bytes_5, bits);
-            let half_10 = s::high_i8x64(weights_9);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
             let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
-            let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_11 = s::and_i8x64(bytes_6, bits);
-            let half_12 = s::high_i8x64(weights_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
             let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
-            let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_13 = s::and_i8x64(bytes_7, bits);
-            let half_14 = s::high_i8x64(weights_13);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
             let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
-            let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_15 = s::and_i8x64(bytes_8, bits);
-            let half_16 = s::high_i8x64(weights_15);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
             let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
-            let half_17 = s::high_i8x64(weights_16);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
             let half_18 = s::high_f32x16(float_factor);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
                 let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
@@ -1760,15 +2361,13 @@ unsafe fn pass_l4(
                 let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
-                let sums_2 = s::fold_pairs_i32x16(pairs);
-                let sum_4 = s::add_i32x8(sums_2, half_19);
-                let float = s::to_float_i32x8(sum_4);
+                let sum_17 = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum_17);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_18));
             }
         }
     }
@@ -1799,7 +2398,7 @@ unsafe fn alone_l4(
             let x_sum = k::load_i32(x_sums.at::<4>(place));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -1813,7 +2412,7 @@ unsafe fn alone_l4(
             let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let half_5 = s::low_i8x64(weights_3);
             let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_4, half_5, x);
@@ -1824,7 +2423,7 @@ unsafe fn alone_l4(
             let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let half_9 = s::low_i8x64(weights_5);
             let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_9, x);
@@ -1835,7 +2434,7 @@ unsafe fn alone_l4(
             let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let half_13 = s::low_i8x64(weights_7);
             let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_13, x);
@@ -1863,12 +2462,11 @@ unsafe fn alone_l4(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l6(
+unsafe fn pass_listed_l4(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -1880,168 +2478,303 @@ unsafe fn pass_l6(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
+            let addend = s::splat_i32_i8x64(-117901064);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let weights = s::and_i8x64(bytes, bits);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
+            let half_9 = s::low_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_4, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_5, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_6, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_9 = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_10));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let weights_9 = s::and_i8x64(bytes_5, bits);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_11 = s::and_i8x64(bytes_6, bits);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_13 = s::and_i8x64(bytes_7, bits);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_15 = s::and_i8x64(bytes_8, bits);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_14, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_15, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_17 = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum_17);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_18));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let addend = s::splat_i32_i8x64(-522133280);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 384;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
-            let half = s::low_i8x64(weights);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::and_i8x64(bytes_2, bits);
-            let half_2 = s::low_i8x64(weights_2);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::and_i8x64(bytes_3, bits);
-            let half_3 = s::low_i8x64(weights_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
-            let half_4 = s::low_i8x64(weights_4);
-            let sum_3 = codes_at + 192;
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_5 = s::and_i8x64(bytes_7, bits);
-            let half_5 = s::low_i8x64(weights_5);
-            let sum_4 = codes_at + 256;
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_6 = s::and_i8x64(bytes_8, bits);
-            let half_6 = s::low_i8x64(weights_6);
-            let sum_5 = codes_at + 320;
-            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_7 = s::and_i8x64(bytes_9, bits);
-            let half_7 = s::low_i8x64(weights_7);
-            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
-            let half_8 = s::low_i8x64(weights_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
             let half_9 = s::low_f32x16(float_factor);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_2, x);
                 let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_3, x);
                 let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_4, x_2);
-                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_5);
-                let lanes_6 = s::mul_s_by_i8x32::<3>(half_5, x);
+                let lanes_6 = s::mac_s_by_i8x32::<3>(lanes_5, half_5, x);
                 let lanes_7 = s::mac_s_by_i8x32::<0>(lanes_6, half_6, x_2);
                 let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
-                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_9);
-                let sums_2 = s::fold_pairs_i32x16(pairs_2);
-                let sum_6 = s::add_i32x8(sums_2, half_10);
-                let float = s::to_float_i32x8(sum_6);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_9 = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum_9);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_7 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_7));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_10));
             }
             let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
             let weights_9 = s::and_i8x64(bytes_13, bits);
-            let half_10 = s::high_i8x64(weights_9);
-            let bytes_14 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_10 = s::and_i8x64(bytes_14, bits);
-            let half_11 = s::high_i8x64(weights_10);
-            let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_11 = s::and_i8x64(bytes_15, bits);
-            let half_12 = s::high_i8x64(weights_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
             let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
             let bits_15 = s::and_i8x64(shifted_7, bits_2);
-            let bytes_17 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_17 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
             let bits_16 = s::and_i8x64(shifted_8, bits_4);
             let bits_17 = s::or_i8x64(bits_15, bits_16);
-            let bytes_18 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_18 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
             let bits_18 = s::and_i8x64(shifted_9, bits_7);
             let bits_19 = s::or_i8x64(bits_17, bits_18);
             let weights_12 = s::and_i8x64(bits_19, bits);
-            let half_13 = s::high_i8x64(weights_12);
-            let bytes_19 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_19 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_13 = s::and_i8x64(bytes_19, bits);
-            let half_14 = s::high_i8x64(weights_13);
-            let bytes_20 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let bytes_20 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_14 = s::and_i8x64(bytes_20, bits);
-            let half_15 = s::high_i8x64(weights_14);
-            let bytes_21 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_21 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_15 = s::and_i8x64(bytes_21, bits);
-            let half_16 = s::high_i8x64(weights_15);
-            let bytes_22 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let bytes_22 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
             let bits_20 = s::and_i8x64(shifted_10, bits_2);
-            let bytes_23 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_23 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
             let bits_21 = s::and_i8x64(shifted_11, bits_4);
             let bits_22 = s::or_i8x64(bits_20, bits_21);
-            let bytes_24 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_24 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
             let bits_23 = s::and_i8x64(shifted_12, bits_7);
             let bits_24 = s::or_i8x64(bits_22, bits_23);
             let weights_16 = s::and_i8x64(bits_24, bits);
-            let half_17 = s::high_i8x64(weights_16);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
             let half_18 = s::high_f32x16(float_factor);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
                 let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_11, x);
                 let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_12, x);
                 let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_13, x_2);
-                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_5);
-                let lanes_6 = s::mul_s_by_i8x32::<3>(half_14, x);
+                let lanes_6 = s::mac_s_by_i8x32::<3>(lanes_5, half_14, x);
                 let lanes_7 = s::mac_s_by_i8x32::<0>(lanes_6, half_15, x_2);
                 let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_16, x_2);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
-                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_9);
-                let sums_2 = s::fold_pairs_i32x16(pairs_2);
-                let sum_6 = s::add_i32x8(sums_2, half_19);
-                let float = s::to_float_i32x8(sum_6);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_17 = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum_17);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_7 = row * 16 + 8;
-                let sum_8 = s::load_f32x8(sums.at::<32>(sum_7));
-                s::store_f32x8(sums.at_mut::<32>(sum_7), s::fma_f32x8(product, half_20, sum_8));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_18));
             }
         }
     }
@@ -2072,7 +2805,7 @@ unsafe fn alone_l6(
             let x_sum = k::load_i32(x_sums.at::<4>(place));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
@@ -2081,15 +2814,13 @@ unsafe fn alone_l6(
             let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
             let half_2 = s::high_i8x64(weights);
             let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::and_i8x64(bytes_2, bits);
             let half_3 = s::low_i8x64(weights_2);
             let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::and_i8x64(bytes_3, bits);
             let half_5 = s::low_i8x64(weights_3);
             let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_4, half_5, x);
@@ -2099,12 +2830,12 @@ unsafe fn alone_l6(
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -2116,35 +2847,32 @@ unsafe fn alone_l6(
             let half_8 = s::high_i8x64(weights_4);
             let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_8, x_2);
             let pairs_2 = s::add_pairs_i32x16(lanes, lanes_9);
-            let sum_3 = codes_at + 192;
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_5 = s::and_i8x64(bytes_7, bits);
             let half_9 = s::low_i8x64(weights_5);
             let lanes_10 = s::mul_s_by_i8x32::<3>(half_9, x);
             let half_10 = s::high_i8x64(weights_5);
             let lanes_11 = s::mul_s_by_i8x32::<3>(half_10, x);
-            let sum_4 = codes_at + 256;
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_6 = s::and_i8x64(bytes_8, bits);
             let half_11 = s::low_i8x64(weights_6);
             let lanes_12 = s::mac_s_by_i8x32::<0>(lanes_10, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_13 = s::mac_s_by_i8x32::<0>(lanes_11, half_12, x_2);
-            let sum_5 = codes_at + 320;
-            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_7 = s::and_i8x64(bytes_9, bits);
             let half_13 = s::low_i8x64(weights_7);
             let lanes_14 = s::mac_s_by_i8x32::<1>(lanes_12, half_13, x_2);
             let half_14 = s::high_i8x64(weights_7);
             let lanes_15 = s::mac_s_by_i8x32::<1>(lanes_13, half_14, x_2);
-            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -2158,8 +2886,8 @@ unsafe fn alone_l6(
             let sums_2 = s::fold_pairs_i32x16(pairs_3);
             let sums_3 = s::fold_pairs_i32x16(pairs_4);
             let whole = s::join_i32x8(sums_2, sums_3);
-            let sum_6 = s::add_i32x16(whole, s::splat_i32(x_sum.wrapping_mul(-32)));
-            let float = s::to_float_i32x16(sum_6);
+            let sum = s::add_i32x16(whole, s::splat_i32(x_sum.wrapping_mul(-32)));
+            let float = s::to_float_i32x16(sum);
             let product = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
             sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
@@ -2170,13 +2898,12 @@ unsafe fn alone_l6(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n5(
+unsafe fn pass_listed_l6(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
-    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2187,23 +2914,209 @@ unsafe fn pass_n5(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let addend = s::splat_i32_i8x64(-522133280);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 384;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+            let weights = s::and_i8x64(bytes, bits);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_2 = s::and_i8x64(bytes_2, bits);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_3 = s::and_i8x64(bytes_3, bits);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<6>(bytes_4);
+            let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+            let bits_3 = s::and_i8x64(shifted, bits_2);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+            let bits_5 = s::and_i8x64(shifted_2, bits_4);
+            let bits_6 = s::or_i8x64(bits_3, bits_5);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+            let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+            let bits_8 = s::and_i8x64(shifted_3, bits_7);
+            let bits_9 = s::or_i8x64(bits_6, bits_8);
+            let weights_4 = s::and_i8x64(bits_9, bits);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_5 = s::and_i8x64(bytes_7, bits);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let weights_6 = s::and_i8x64(bytes_8, bits);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let weights_7 = s::and_i8x64(bytes_9, bits);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+            let bits_10 = s::and_i8x64(shifted_4, bits_2);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+            let bits_11 = s::and_i8x64(shifted_5, bits_4);
+            let bits_12 = s::or_i8x64(bits_10, bits_11);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+            let bits_13 = s::and_i8x64(shifted_6, bits_7);
+            let bits_14 = s::or_i8x64(bits_12, bits_13);
+            let weights_8 = s::and_i8x64(bits_14, bits);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
+            let half_9 = s::low_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_2, x);
+                let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_4, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<3>(lanes_5, half_5, x);
+                let lanes_7 = s::mac_s_by_i8x32::<0>(lanes_6, half_6, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_9 = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_10));
+            }
+            let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let weights_9 = s::and_i8x64(bytes_13, bits);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_10 = s::and_i8x64(bytes_14, bits);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_11 = s::and_i8x64(bytes_15, bits);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
+            let bits_15 = s::and_i8x64(shifted_7, bits_2);
+            let bytes_17 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
+            let bits_16 = s::and_i8x64(shifted_8, bits_4);
+            let bits_17 = s::or_i8x64(bits_15, bits_16);
+            let bytes_18 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
+            let bits_18 = s::and_i8x64(shifted_9, bits_7);
+            let bits_19 = s::or_i8x64(bits_17, bits_18);
+            let weights_12 = s::and_i8x64(bits_19, bits);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_19 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_13 = s::and_i8x64(bytes_19, bits);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let bytes_20 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let weights_14 = s::and_i8x64(bytes_20, bits);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_21 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let weights_15 = s::and_i8x64(bytes_21, bits);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let bytes_22 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
+            let bits_20 = s::and_i8x64(shifted_10, bits_2);
+            let bytes_23 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
+            let bits_21 = s::and_i8x64(shifted_11, bits_4);
+            let bits_22 = s::or_i8x64(bits_20, bits_21);
+            let bytes_24 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
+            let bits_23 = s::and_i8x64(shifted_12, bits_7);
+            let bits_24 = s::or_i8x64(bits_22, bits_23);
+            let weights_16 = s::and_i8x64(bits_24, bits);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<1>(lanes_2, half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<3>(lanes_5, half_14, x);
+                let lanes_7 = s::mac_s_by_i8x32::<0>(lanes_6, half_15, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum_17 = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum_17);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_18));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, lanes_2);
             let shift = s::sub_i32x16(product, lanes_2);
-            let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 320;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let sum = codes_at + 256;
-            let tops = s::stream_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let bits_3 = s::and_i8x64(bytes, bits_2);
             let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
@@ -2231,54 +3144,51 @@ unsafe fn pass_n5(
             let upper = s::lanes_i8x16([1, 4, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38, 43, 48, 54, 63]);
             let weights = s::lookup32_i8x64(lower, upper, index);
             let half = s::low_i8x64(weights);
-            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes);
             let bits_6 = s::and_i8x64(tops_2, bits_4);
             let index_2 = s::or_i8x64(shifted_2, bits_6);
             let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
             let half_2 = s::low_i8x64(weights_2);
-            let sum_2 = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum_2));
-            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_7 = s::and_i8x64(bytes_2, bits_2);
             let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
             let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
             let index_3 = s::or_i8x64(bits_7, bits_8);
             let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
             let half_3 = s::low_i8x64(weights_3);
-            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
             let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
             let bits_9 = s::and_i8x64(shifted_5, bits_4);
             let index_4 = s::or_i8x64(shifted_4, bits_9);
             let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
             let half_4 = s::low_i8x64(weights_4);
-            let sum_3 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_3));
-            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_10 = s::and_i8x64(bytes_3, bits_2);
             let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
             let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
             let index_5 = s::or_i8x64(bits_10, bits_11);
             let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
             let half_5 = s::low_i8x64(weights_5);
-            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
             let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
             let bits_12 = s::and_i8x64(shifted_8, bits_4);
             let index_6 = s::or_i8x64(shifted_7, bits_12);
             let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
             let half_6 = s::low_i8x64(weights_6);
-            let sum_4 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_4));
-            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_13 = s::and_i8x64(bytes_4, bits_2);
             let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
             let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
             let index_7 = s::or_i8x64(bits_13, bits_14);
             let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
             let half_7 = s::low_i8x64(weights_7);
-            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
             let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
             let bits_15 = s::and_i8x64(shifted_11, bits_4);
@@ -2288,11 +3198,10 @@ unsafe fn pass_n5(
             let half_9 = s::low_f32x16(float_factor);
             let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
@@ -2303,71 +3212,70 @@ unsafe fn pass_n5(
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
                 let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
                 let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
-                let sum_5 = s::fold_pairs_i32x16(pairs_2);
+                let sum = s::fold_pairs_i32x16(pairs_2);
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_5);
-                let sum_6 = s::fma_f32x8(half_10, half_11, float);
-                let product_2 = s::mul_f32x8(sum_6, half_9);
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_2, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_3 = row * 16;
-                let sum_7 = s::load_f32x8(sums.at::<32>(product_3));
-                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_12, sum_7));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_12, sum_3));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
-            let tops_9 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_16 = s::and_i8x64(bytes_5, bits_2);
             let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
             let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
             let index_9 = s::or_i8x64(bits_16, bits_17);
             let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
             let half_11 = s::high_i8x64(weights_9);
-            let tops_10 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_18 = s::and_i8x64(tops_10, bits_4);
             let index_10 = s::or_i8x64(shifted_13, bits_18);
             let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
-            let tops_11 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_19 = s::and_i8x64(bytes_6, bits_2);
             let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
             let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
             let index_11 = s::or_i8x64(bits_19, bits_20);
             let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
             let half_13 = s::high_i8x64(weights_11);
-            let tops_12 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
             let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
             let bits_21 = s::and_i8x64(shifted_16, bits_4);
             let index_12 = s::or_i8x64(shifted_15, bits_21);
             let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
-            let tops_13 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_22 = s::and_i8x64(bytes_7, bits_2);
             let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
             let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
             let index_13 = s::or_i8x64(bits_22, bits_23);
             let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
             let half_15 = s::high_i8x64(weights_13);
-            let tops_14 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
             let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
             let bits_24 = s::and_i8x64(shifted_19, bits_4);
             let index_14 = s::or_i8x64(shifted_18, bits_24);
             let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
             let half_16 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
-            let tops_15 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_25 = s::and_i8x64(bytes_8, bits_2);
             let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
             let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
             let index_15 = s::or_i8x64(bits_25, bits_26);
             let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
             let half_17 = s::high_i8x64(weights_15);
-            let tops_16 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
             let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
             let bits_27 = s::and_i8x64(shifted_22, bits_4);
@@ -2377,11 +3285,10 @@ unsafe fn pass_n5(
             let half_19 = s::high_f32x16(float_factor);
             let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
                 let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
@@ -2392,17 +3299,16 @@ unsafe fn pass_n5(
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
                 let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
                 let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
-                let sum_5 = s::fold_pairs_i32x16(pairs_2);
+                let sum = s::fold_pairs_i32x16(pairs_2);
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_5);
-                let sum_6 = s::fma_f32x8(half_20, half_21, float);
-                let product_2 = s::mul_f32x8(sum_6, half_19);
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_2, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_7 = row * 16 + 8;
-                let sum_8 = s::load_f32x8(sums.at::<32>(sum_7));
-                s::store_f32x8(sums.at_mut::<32>(sum_7), s::fma_f32x8(product_2, half_22, sum_8));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_22, sum_3));
             }
         }
     }
@@ -2428,10 +3334,10 @@ unsafe fn alone_n5(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, lanes);
             let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
             let place = row * block_count + block;
@@ -2439,11 +3345,10 @@ unsafe fn alone_n5(
             let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes_2 = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let sum = codes_at + 256;
-            let tops = s::stream_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let bits_3 = s::and_i8x64(bytes, bits_2);
             let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
@@ -2474,7 +3379,7 @@ unsafe fn alone_n5(
             let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
             let half_2 = s::high_i8x64(weights);
             let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
-            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes);
             let bits_6 = s::and_i8x64(tops_2, bits_4);
             let index_2 = s::or_i8x64(shifted_2, bits_6);
@@ -2483,8 +3388,8 @@ unsafe fn alone_n5(
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_7 = s::and_i8x64(bytes_2, bits_2);
             let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
             let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
@@ -2494,7 +3399,7 @@ unsafe fn alone_n5(
             let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_5, x);
             let half_6 = s::high_i8x64(weights_3);
             let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x);
-            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
             let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
             let bits_9 = s::and_i8x64(shifted_5, bits_4);
@@ -2506,8 +3411,8 @@ unsafe fn alone_n5(
             let half_8 = s::high_i8x64(weights_4);
             let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
             let pairs_2 = s::add_pairs_i32x16(lanes_2, lanes_10);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_10 = s::and_i8x64(bytes_3, bits_2);
             let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
             let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
@@ -2517,7 +3422,7 @@ unsafe fn alone_n5(
             let lanes_11 = s::mul_s_by_i8x32::<2>(half_9, x);
             let half_10 = s::high_i8x64(weights_5);
             let lanes_12 = s::mul_s_by_i8x32::<2>(half_10, x);
-            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
             let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
             let bits_12 = s::and_i8x64(shifted_8, bits_4);
@@ -2527,8 +3432,8 @@ unsafe fn alone_n5(
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
-            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_13 = s::and_i8x64(bytes_4, bits_2);
             let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
             let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
@@ -2538,7 +3443,7 @@ unsafe fn alone_n5(
             let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_13, x);
             let half_14 = s::high_i8x64(weights_7);
             let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_14, x);
-            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
             let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
             let bits_15 = s::and_i8x64(shifted_11, bits_4);
@@ -2553,8 +3458,8 @@ unsafe fn alone_n5(
             let sums_2 = s::fold_pairs_i32x16(pairs_3);
             let sums_3 = s::fold_pairs_i32x16(pairs_4);
             let whole = s::join_i32x8(sums_2, sums_3);
-            let sum_2 = s::add_i32x16(whole, product_2);
-            let float = s::to_float_i32x16(sum_2);
+            let sum = s::add_i32x16(whole, product_2);
+            let float = s::to_float_i32x16(sum);
             let product_3 = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
             sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
@@ -2565,7 +3470,7 @@ unsafe fn alone_n5(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n3(
+unsafe fn pass_listed_n5(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -2582,17 +3487,250 @@ unsafe fn pass_n3(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, lanes_2);
+            let shift = s::sub_i32x16(product, lanes_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
+            let codes_at = at * 320;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let bits_3 = s::and_i8x64(bytes, bits_2);
+            let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+            let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+            let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+            let index = s::or_i8x64(bits_3, bits_5);
+            let lower = s::lanes_i8x16([
+                -64,
+                -57,
+                -49,
+                -44,
+                -40,
+                -36,
+                -32,
+                -28,
+                -24,
+                -20,
+                -17,
+                -14,
+                -11,
+                -8,
+                -5,
+                -2,
+            ]);
+            let upper = s::lanes_i8x16([1, 4, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38, 43, 48, 54, 63]);
+            let weights = s::lookup32_i8x64(lower, upper, index);
+            let half = s::low_i8x64(weights);
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+            let bits_6 = s::and_i8x64(tops_2, bits_4);
+            let index_2 = s::or_i8x64(shifted_2, bits_6);
+            let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
+            let half_2 = s::low_i8x64(weights_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_7 = s::and_i8x64(bytes_2, bits_2);
+            let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+            let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+            let index_3 = s::or_i8x64(bits_7, bits_8);
+            let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
+            let half_3 = s::low_i8x64(weights_3);
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+            let bits_9 = s::and_i8x64(shifted_5, bits_4);
+            let index_4 = s::or_i8x64(shifted_4, bits_9);
+            let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
+            let half_4 = s::low_i8x64(weights_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_10 = s::and_i8x64(bytes_3, bits_2);
+            let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+            let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+            let index_5 = s::or_i8x64(bits_10, bits_11);
+            let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
+            let half_5 = s::low_i8x64(weights_5);
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+            let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+            let bits_12 = s::and_i8x64(shifted_8, bits_4);
+            let index_6 = s::or_i8x64(shifted_7, bits_12);
+            let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
+            let half_6 = s::low_i8x64(weights_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_13 = s::and_i8x64(bytes_4, bits_2);
+            let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+            let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+            let index_7 = s::or_i8x64(bits_13, bits_14);
+            let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
+            let half_7 = s::low_i8x64(weights_7);
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+            let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+            let bits_15 = s::and_i8x64(shifted_11, bits_4);
+            let index_8 = s::or_i8x64(shifted_10, bits_15);
+            let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let half_10 = s::low_f32x16(float_shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_4, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_6);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_5, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_6, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                let sum = s::fold_pairs_i32x16(pairs_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_2, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_12, sum_3));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_16 = s::and_i8x64(bytes_5, bits_2);
+            let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+            let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+            let index_9 = s::or_i8x64(bits_16, bits_17);
+            let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
+            let half_11 = s::high_i8x64(weights_9);
+            let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_18 = s::and_i8x64(tops_10, bits_4);
+            let index_10 = s::or_i8x64(shifted_13, bits_18);
+            let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
+            let half_12 = s::high_i8x64(weights_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_19 = s::and_i8x64(bytes_6, bits_2);
+            let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+            let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+            let index_11 = s::or_i8x64(bits_19, bits_20);
+            let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
+            let half_13 = s::high_i8x64(weights_11);
+            let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+            let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+            let bits_21 = s::and_i8x64(shifted_16, bits_4);
+            let index_12 = s::or_i8x64(shifted_15, bits_21);
+            let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
+            let half_14 = s::high_i8x64(weights_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_22 = s::and_i8x64(bytes_7, bits_2);
+            let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+            let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+            let index_13 = s::or_i8x64(bits_22, bits_23);
+            let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
+            let half_15 = s::high_i8x64(weights_13);
+            let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+            let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+            let bits_24 = s::and_i8x64(shifted_19, bits_4);
+            let index_14 = s::or_i8x64(shifted_18, bits_24);
+            let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
+            let half_16 = s::high_i8x64(weights_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_25 = s::and_i8x64(bytes_8, bits_2);
+            let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+            let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+            let index_15 = s::or_i8x64(bits_25, bits_26);
+            let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
+            let half_17 = s::high_i8x64(weights_15);
+            let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+            let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+            let bits_27 = s::and_i8x64(shifted_22, bits_4);
+            let index_16 = s::or_i8x64(shifted_21, bits_27);
+            let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
+            let half_18 = s::high_i8x64(weights_16);
+            let half_19 = s::high_f32x16(float_factor);
+            let half_20 = s::high_f32x16(float_shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_14, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_6);
+                let lanes_7 = s::mul_s_by_i8x32::<2>(half_15, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
+                let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
+                let sum = s::fold_pairs_i32x16(pairs_2);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_2, half_19);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_22, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(5));
-            let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 192;
@@ -2605,16 +3743,14 @@ unsafe fn pass_n3(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
@@ -2625,12 +3761,12 @@ unsafe fn pass_n3(
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_3 = s::splat_i32_i8x64(0x1111_1111);
             let bits_4 = s::and_i8x64(shifted, bits_3);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_5 = s::splat_i32_i8x64(0x2222_2222);
             let bits_6 = s::and_i8x64(shifted_2, bits_5);
             let bits_7 = s::or_i8x64(bits_4, bits_6);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_8 = s::splat_i32_i8x64(0x4444_4444);
             let bits_9 = s::and_i8x64(shifted_3, bits_8);
@@ -2644,11 +3780,10 @@ unsafe fn pass_n3(
             let half_9 = s::low_f32x16(float_factor);
             let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
@@ -2658,17 +3793,16 @@ unsafe fn pass_n3(
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
                 let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
-                let sum_3 = s::fold_pairs_i32x16(pairs);
+                let sum = s::fold_pairs_i32x16(pairs);
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_3);
-                let sum_4 = s::fma_f32x8(half_10, half_11, float);
-                let product_2 = s::mul_f32x8(sum_4, half_9);
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_2, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_3 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_3));
-                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_12, sum_5));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_12, sum_3));
             }
             let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_7, bits_2);
@@ -2677,14 +3811,14 @@ unsafe fn pass_n3(
             let index_10 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_12 = s::high_i8x64(weights_10);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_11 = s::and_i8x64(bytes_8, bits_2);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_13 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_8);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_13 = s::and_i8x64(bytes_9, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_15 = s::high_i8x64(weights_13);
@@ -2694,11 +3828,11 @@ unsafe fn pass_n3(
             let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
             let bits_11 = s::and_i8x64(shifted_4, bits_3);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
             let bits_12 = s::and_i8x64(shifted_5, bits_5);
             let bits_13 = s::or_i8x64(bits_11, bits_12);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
             let bits_14 = s::and_i8x64(shifted_6, bits_8);
             let bits_15 = s::or_i8x64(bits_13, bits_14);
@@ -2711,11 +3845,10 @@ unsafe fn pass_n3(
             let half_19 = s::high_f32x16(float_factor);
             let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
                 let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
@@ -2725,17 +3858,16 @@ unsafe fn pass_n3(
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
                 let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
-                let sum_3 = s::fold_pairs_i32x16(pairs);
+                let sum = s::fold_pairs_i32x16(pairs);
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_3);
-                let sum_4 = s::fma_f32x8(half_20, half_21, float);
-                let product_2 = s::mul_f32x8(sum_4, half_19);
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_2, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product_2, half_22, sum_6));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_22, sum_3));
             }
         }
     }
@@ -2761,10 +3893,10 @@ unsafe fn alone_n3(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(5));
-            let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 192;
             let place = row * block_count + block;
@@ -2772,7 +3904,7 @@ unsafe fn alone_n3(
             let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes_2 = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -2789,8 +3921,7 @@ unsafe fn alone_n3(
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_3);
@@ -2803,8 +3934,7 @@ unsafe fn alone_n3(
             let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_9 = s::low_i8x64(weights_5);
@@ -2820,11 +3950,11 @@ unsafe fn alone_n3(
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
             let bits_5 = s::or_i8x64(bits_3, bits_4);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
             let bits_7 = s::or_i8x64(bits_5, bits_6);
@@ -2845,8 +3975,8 @@ unsafe fn alone_n3(
             let sums_2 = s::fold_pairs_i32x16(pairs);
             let sums_3 = s::fold_pairs_i32x16(pairs_2);
             let whole = s::join_i32x8(sums_2, sums_3);
-            let sum_3 = s::add_i32x16(whole, product_2);
-            let float = s::to_float_i32x16(sum_3);
+            let sum = s::add_i32x16(whole, product_2);
+            let float = s::to_float_i32x16(sum);
             let product_3 = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
             sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
@@ -2857,7 +3987,7 @@ unsafe fn alone_n3(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n2(
+unsafe fn pass_listed_n3(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -2874,17 +4004,190 @@ unsafe fn pass_n2(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(5));
+            let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
+            let codes_at = at * 192;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-32, -17, -8, -1, 5, 12, 20, 31, -32, -17, -8, -1, 5, 12, 20, 31]);
+            let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let half_2 = s::low_i8x64(weights_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let half_4 = s::low_i8x64(weights_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let half_6 = s::low_i8x64(weights_6);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+            let bits_4 = s::and_i8x64(shifted, bits_3);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+            let bits_6 = s::and_i8x64(shifted_2, bits_5);
+            let bits_7 = s::or_i8x64(bits_4, bits_6);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+            let bits_9 = s::and_i8x64(shifted_3, bits_8);
+            let bits_10 = s::or_i8x64(bits_7, bits_9);
+            let index_7 = s::and_i8x64(bits_10, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
+            let index_8 = s::shr_u_i8x64::<4>(bits_10);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let half_10 = s::low_f32x16(float_shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_4, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_5, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_6, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_2, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_12, sum_3));
+            }
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_7, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_11 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_12 = s::high_i8x64(weights_10);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_8, bits_2);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_13 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_14 = s::high_i8x64(weights_12);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_9, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_15 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_9);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_16 = s::high_i8x64(weights_14);
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
+            let bits_11 = s::and_i8x64(shifted_4, bits_3);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
+            let bits_12 = s::and_i8x64(shifted_5, bits_5);
+            let bits_13 = s::or_i8x64(bits_11, bits_12);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
+            let bits_14 = s::and_i8x64(shifted_6, bits_8);
+            let bits_15 = s::or_i8x64(bits_13, bits_14);
+            let index_15 = s::and_i8x64(bits_15, bits_2);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_17 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bits_15);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_18 = s::high_i8x64(weights_16);
+            let half_19 = s::high_f32x16(float_factor);
+            let half_20 = s::high_f32x16(float_shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_12, x_2);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x);
+                let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_14, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_15, x);
+                let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_16, x_2);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_2, half_19);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_22, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
             let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(5));
             let float_factor = s::to_float_i32x16(factor);
             let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 128;
@@ -2902,8 +4205,7 @@ unsafe fn pass_n2(
             let half_3 = s::low_i8x64(weights_3);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
             let half_4 = s::low_i8x64(weights_4);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_5);
@@ -2917,11 +4219,10 @@ unsafe fn pass_n2(
             let half_9 = s::low_f32x16(float_factor);
             let half_10 = s::low_f32x16(float_shift);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_2, x);
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_3, x_2);
@@ -2931,17 +4232,16 @@ unsafe fn pass_n2(
                 let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_7, x_2);
                 let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
-                let sum_2 = s::fold_pairs_i32x16(pairs);
+                let sum = s::fold_pairs_i32x16(pairs);
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_2);
-                let sum_3 = s::fma_f32x8(half_10, half_11, float);
-                let product_2 = s::mul_f32x8(sum_3, half_9);
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_2, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_12 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_3 = row * 16;
-                let sum_4 = s::load_f32x8(sums.at::<32>(product_3));
-                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_12, sum_4));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_12, sum_3));
             }
             let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
@@ -2954,7 +4254,7 @@ unsafe fn pass_n2(
             let half_13 = s::high_i8x64(weights_11);
             let weights_12 = s::lookup_i8x64(values_2, index_6);
             let half_14 = s::high_i8x64(weights_12);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_7);
             let half_15 = s::high_i8x64(weights_13);
@@ -2968,11 +4268,10 @@ unsafe fn pass_n2(
             let half_19 = s::high_f32x16(float_factor);
             let half_20 = s::high_f32x16(float_shift);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
                 let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_12, x);
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_13, x_2);
@@ -2982,17 +4281,16 @@ unsafe fn pass_n2(
                 let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_17, x_2);
                 let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
-                let sum_2 = s::fold_pairs_i32x16(pairs);
+                let sum = s::fold_pairs_i32x16(pairs);
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_2);
-                let sum_3 = s::fma_f32x8(half_20, half_21, float);
-                let product_2 = s::mul_f32x8(sum_3, half_19);
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_2, half_19);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_22 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_4 = row * 16 + 8;
-                let sum_5 = s::load_f32x8(sums.at::<32>(sum_4));
-                s::store_f32x8(sums.at_mut::<32>(sum_4), s::fma_f32x8(product_2, half_22, sum_5));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_22, sum_3));
             }
         }
     }
@@ -3018,10 +4316,10 @@ unsafe fn alone_n2(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(5));
-            let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
             let place = row * block_count + block;
@@ -3029,7 +4327,7 @@ unsafe fn alone_n2(
             let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes_2 = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -3057,7 +4355,7 @@ unsafe fn alone_n2(
             let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_8, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let half_9 = s::low_i8x64(weights_5);
@@ -3097,12 +4395,13 @@ unsafe fn alone_n2(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_mx4(
+unsafe fn pass_listed_n2(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -3113,7 +4412,145 @@ unsafe fn pass_mx4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(5));
+            let float_factor = s::to_float_i32x16(factor);
+            let float_shift = s::to_float_i32x16(shift);
+            let codes_at = at * 128;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
+            let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
+            let values_2 = s::lanes_i8x16([-16, -16, -16, -16, -3, -3, -3, -3, 5, 5, 5, 5, 15, 15, 15, 15]);
+            let weights_2 = s::lookup_i8x64(values_2, index);
+            let half_2 = s::low_i8x64(weights_2);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_3 = s::lookup_i8x64(values, index_2);
+            let half_3 = s::low_i8x64(weights_3);
+            let weights_4 = s::lookup_i8x64(values_2, index_2);
+            let half_4 = s::low_i8x64(weights_4);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_3);
+            let half_5 = s::low_i8x64(weights_5);
+            let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let half_6 = s::low_i8x64(weights_6);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_7 = s::lookup_i8x64(values, index_4);
+            let half_7 = s::low_i8x64(weights_7);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let half_10 = s::low_f32x16(float_shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_2, x);
+                let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_3, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_4, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_5, x);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_6, x);
+                let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_7, x_2);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_sum as f32));
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_10, half_11, float);
+                let product_2 = s::mul_f32x8(sum_2, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_12, sum_3));
+            }
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_5);
+            let half_11 = s::high_i8x64(weights_9);
+            let weights_10 = s::lookup_i8x64(values_2, index_5);
+            let half_12 = s::high_i8x64(weights_10);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_11 = s::lookup_i8x64(values, index_6);
+            let half_13 = s::high_i8x64(weights_11);
+            let weights_12 = s::lookup_i8x64(values_2, index_6);
+            let half_14 = s::high_i8x64(weights_12);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_7);
+            let half_15 = s::high_i8x64(weights_13);
+            let weights_14 = s::lookup_i8x64(values_2, index_7);
+            let half_16 = s::high_i8x64(weights_14);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_15 = s::lookup_i8x64(values, index_8);
+            let half_17 = s::high_i8x64(weights_15);
+            let weights_16 = s::lookup_i8x64(values_2, index_8);
+            let half_18 = s::high_i8x64(weights_16);
+            let half_19 = s::high_f32x16(float_factor);
+            let half_20 = s::high_f32x16(float_shift);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_3 = s::mul_s_by_i8x32::<0>(half_11, x);
+                let lanes_4 = s::mac_s_by_i8x32::<2>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_14, x_2);
+                let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_15, x);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
+                let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_17, x_2);
+                let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_18, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_10);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let half_21 = s::low_f32x16(s::splat_f32(x_sum as f32));
+                let float = s::to_float_i32x8(sum);
+                let sum_2 = s::fma_f32x8(half_20, half_21, float);
+                let product_2 = s::mul_f32x8(sum_2, half_19);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_22 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_3 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_22, sum_3));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -3131,24 +4568,21 @@ unsafe fn pass_mx4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -3157,11 +4591,10 @@ unsafe fn pass_mx4(
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(power);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
@@ -3171,14 +4604,13 @@ unsafe fn pass_mx4(
                 let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
-                let sum_4 = s::fold_pairs_i32x16(pairs);
-                let float = s::to_float_i32x8(sum_4);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_10 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_10, sum_5));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_2));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits);
@@ -3187,21 +4619,21 @@ unsafe fn pass_mx4(
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_11 = s::and_i8x64(bytes_6, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_12 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_13 = s::and_i8x64(bytes_7, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_14 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_15 = s::and_i8x64(bytes_8, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_16 = s::high_i8x64(weights_15);
@@ -3210,11 +4642,10 @@ unsafe fn pass_mx4(
             let half_17 = s::high_i8x64(weights_16);
             let half_18 = s::high_f32x16(power);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
                 let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
@@ -3224,14 +4655,13 @@ unsafe fn pass_mx4(
                 let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
-                let sum_4 = s::fold_pairs_i32x16(pairs);
-                let float = s::to_float_i32x8(sum_4);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_19 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_19, sum_6));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_2));
             }
         }
     }
@@ -3261,7 +4691,7 @@ unsafe fn alone_mx4(
             let place = row * block_count + block;
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -3278,7 +4708,7 @@ unsafe fn alone_mx4(
             let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_3);
@@ -3291,7 +4721,7 @@ unsafe fn alone_mx4(
             let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_9 = s::low_i8x64(weights_5);
@@ -3304,7 +4734,7 @@ unsafe fn alone_mx4(
             let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_13 = s::low_i8x64(weights_7);
@@ -3333,9 +4763,8 @@ unsafe fn alone_mx4(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_b8_by256(
+unsafe fn pass_listed_mx4(
     sums: k::Region<f32>,
-    totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
@@ -3350,13 +4779,150 @@ unsafe fn pass_b8_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
+            let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let half_2 = s::low_i8x64(weights_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let half_4 = s::low_i8x64(weights_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let half_6 = s::low_i8x64(weights_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(power);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_4, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_5, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_6, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_2));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_10 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_11 = s::high_i8x64(weights_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_6, bits);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_12 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_13 = s::high_i8x64(weights_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_7, bits);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_14 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_15 = s::high_i8x64(weights_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_15 = s::and_i8x64(bytes_8, bits);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_16 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_17 = s::high_i8x64(weights_16);
+            let half_18 = s::high_f32x16(power);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_14, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_15, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_2));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_b8_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3366,34 +4932,25 @@ unsafe fn pass_b8_by256(
                 let codes_at = at * 512;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half = s::low_i8x64(bytes);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let half_2 = s::low_i8x64(bytes_2);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let half_3 = s::low_i8x64(bytes_3);
-                let sum_3 = codes_at + 192;
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let half_4 = s::low_i8x64(bytes_4);
-                let sum_4 = codes_at + 256;
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let half_5 = s::low_i8x64(bytes_5);
-                let sum_5 = codes_at + 320;
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let half_6 = s::low_i8x64(bytes_6);
-                let sum_6 = codes_at + 384;
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_6));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
                 let half_7 = s::low_i8x64(bytes_7);
-                let sum_7 = codes_at + 448;
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_7));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
                 let half_8 = s::low_i8x64(bytes_8);
                 let half_9 = s::low_i32x16(scale);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
                     let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_2, x);
                     let pairs = s::add_pairs_i32x16(lanes_2, lanes_4);
@@ -3406,35 +4963,32 @@ unsafe fn pass_b8_by256(
                     let lanes_9 = s::mul_s_by_i8x32::<2>(half_7, x_2);
                     let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
                     let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_10);
-                    let sum_8 = s::fold_pairs_i32x16(pairs_4);
-                    let product_2 = s::mul_i32x8(sum_8, half_9);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_3));
-                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                    let sum = s::fold_pairs_i32x16(pairs_4);
+                    let product_2 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_2));
                 }
                 let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half_10 = s::high_i8x64(bytes_9);
-                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let half_11 = s::high_i8x64(bytes_10);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let half_12 = s::high_i8x64(bytes_11);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let half_13 = s::high_i8x64(bytes_12);
-                let bytes_13 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let half_14 = s::high_i8x64(bytes_13);
-                let bytes_14 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let half_15 = s::high_i8x64(bytes_14);
-                let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_6));
+                let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
                 let half_16 = s::high_i8x64(bytes_15);
-                let bytes_16 = s::stream_i8x64(codes.at::<64>(sum_7));
+                let bytes_16 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
                 let half_17 = s::high_i8x64(bytes_16);
                 let half_18 = s::high_i32x16(scale);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
                     let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_11, x);
                     let pairs = s::add_pairs_i32x16(lanes_2, lanes_4);
@@ -3447,25 +5001,19 @@ unsafe fn pass_b8_by256(
                     let lanes_9 = s::mul_s_by_i8x32::<2>(half_16, x_2);
                     let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
                     let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_10);
-                    let sum_8 = s::fold_pairs_i32x16(pairs_4);
-                    let product_2 = s::mul_i32x8(sum_8, half_18);
-                    let sum_9 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_9));
-                    s::store_i32x8(totals.at_mut::<32>(sum_9), s::add_i32x8(total, product_2));
+                    let sum = s::fold_pairs_i32x16(pairs_4);
+                    let product_2 = s::mul_i32x8(sum, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_2));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3499,49 +5047,49 @@ unsafe fn alone_b8_by256(
                 let codes_at = at * 512;
                 let x_at = (row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half = s::low_i8x64(bytes);
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
                 let half_2 = s::high_i8x64(bytes);
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let half_3 = s::low_i8x64(bytes_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
                 let pairs = s::add_pairs_i32x16(lanes, lanes_4);
                 let half_4 = s::high_i8x64(bytes_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
                 let pairs_2 = s::add_pairs_i32x16(lanes, lanes_5);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let half_5 = s::low_i8x64(bytes_3);
                 let lanes_6 = s::mul_s_by_i8x32::<2>(half_5, x);
                 let half_6 = s::high_i8x64(bytes_3);
                 let lanes_7 = s::mul_s_by_i8x32::<2>(half_6, x);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let half_7 = s::low_i8x64(bytes_4);
                 let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_6, half_7, x);
                 let pairs_3 = s::add_pairs_i32x16(pairs, lanes_8);
                 let half_8 = s::high_i8x64(bytes_4);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_7, half_8, x);
                 let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_9);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let half_9 = s::low_i8x64(bytes_5);
                 let lanes_10 = s::mul_s_by_i8x32::<0>(half_9, x_2);
                 let half_10 = s::high_i8x64(bytes_5);
                 let lanes_11 = s::mul_s_by_i8x32::<0>(half_10, x_2);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let half_11 = s::low_i8x64(bytes_6);
                 let lanes_12 = s::mac_s_by_i8x32::<1>(lanes_10, half_11, x_2);
                 let pairs_5 = s::add_pairs_i32x16(pairs_3, lanes_12);
                 let half_12 = s::high_i8x64(bytes_6);
                 let lanes_13 = s::mac_s_by_i8x32::<1>(lanes_11, half_12, x_2);
                 let pairs_6 = s::add_pairs_i32x16(pairs_4, lanes_13);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
                 let half_13 = s::low_i8x64(bytes_7);
                 let lanes_14 = s::mul_s_by_i8x32::<2>(half_13, x_2);
                 let half_14 = s::high_i8x64(bytes_7);
                 let lanes_15 = s::mul_s_by_i8x32::<2>(half_14, x_2);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
                 let half_15 = s::low_i8x64(bytes_8);
                 let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
                 let pairs_7 = s::add_pairs_i32x16(pairs_5, lanes_16);
@@ -3564,13 +5112,12 @@ unsafe fn alone_b8_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n4_by256(
+unsafe fn pass_listed_b8_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -3582,13 +5129,145 @@ unsafe fn pass_n4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_u_i8x16(scale_bytes);
+                let codes_at = at * 512;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let half = s::low_i8x64(bytes);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let half_2 = s::low_i8x64(bytes_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let half_3 = s::low_i8x64(bytes_3);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let half_4 = s::low_i8x64(bytes_4);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let half_5 = s::low_i8x64(bytes_5);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let half_6 = s::low_i8x64(bytes_6);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let half_7 = s::low_i8x64(bytes_7);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let half_8 = s::low_i8x64(bytes_8);
+                let half_9 = s::low_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_2, x);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_4);
+                    let lanes_5 = s::mul_s_by_i8x32::<2>(half_3, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<3>(lanes_5, half_4, x);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_6);
+                    let lanes_7 = s::mul_s_by_i8x32::<0>(half_5, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_6, x_2);
+                    let pairs_3 = s::add_pairs_i32x16(pairs_2, lanes_8);
+                    let lanes_9 = s::mul_s_by_i8x32::<2>(half_7, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                    let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_10);
+                    let sum = s::fold_pairs_i32x16(pairs_4);
+                    let product_2 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_2));
+                }
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let half_10 = s::high_i8x64(bytes_9);
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let half_11 = s::high_i8x64(bytes_10);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let half_12 = s::high_i8x64(bytes_11);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let half_13 = s::high_i8x64(bytes_12);
+                let bytes_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let half_14 = s::high_i8x64(bytes_13);
+                let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let half_15 = s::high_i8x64(bytes_14);
+                let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let half_16 = s::high_i8x64(bytes_15);
+                let bytes_16 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let half_17 = s::high_i8x64(bytes_16);
+                let half_18 = s::high_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_11, x);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_4);
+                    let lanes_5 = s::mul_s_by_i8x32::<2>(half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<3>(lanes_5, half_13, x);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_6);
+                    let lanes_7 = s::mul_s_by_i8x32::<0>(half_14, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_15, x_2);
+                    let pairs_3 = s::add_pairs_i32x16(pairs_2, lanes_8);
+                    let lanes_9 = s::mul_s_by_i8x32::<2>(half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
+                    let pairs_4 = s::add_pairs_i32x16(pairs_3, lanes_10);
+                    let sum = s::fold_pairs_i32x16(pairs_4);
+                    let product_2 = s::mul_i32x8(sum, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3596,10 +5275,10 @@ unsafe fn pass_n4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(3));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 256;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -3627,24 +5306,21 @@ unsafe fn pass_n4_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let half_2 = s::low_i8x64(weights_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_3 = s::low_i8x64(weights_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let half_4 = s::low_i8x64(weights_4);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_5 = s::low_i8x64(weights_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let half_6 = s::low_i8x64(weights_6);
-                let sum_3 = codes_at + 192;
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let half_7 = s::low_i8x64(weights_7);
@@ -3654,14 +5330,13 @@ unsafe fn pass_n4_by256(
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let half_11 = s::low_i32x16(s::splat_i32(x_sum));
                     let product_3 = s::mul_i32x8(half_10, half_11);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
                     let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
                     let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
@@ -3673,11 +5348,10 @@ unsafe fn pass_n4_by256(
                     let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
                     let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
                     let sums_2 = s::fold_pairs_i32x16(pairs_2);
-                    let sum_4 = s::add_i32x8(sums_2, product_3);
-                    let product_4 = s::mul_i32x8(sum_4, half_9);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_5));
-                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_4));
                 }
                 let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_9 = s::and_i8x64(bytes_5, bits_2);
@@ -3686,21 +5360,21 @@ unsafe fn pass_n4_by256(
                 let index_10 = s::shr_u_i8x64::<4>(bytes_5);
                 let weights_10 = s::lookup_i8x64(values, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_11 = s::and_i8x64(bytes_6, bits_2);
                 let weights_11 = s::lookup_i8x64(values, index_11);
                 let half_13 = s::high_i8x64(weights_11);
                 let index_12 = s::shr_u_i8x64::<4>(bytes_6);
                 let weights_12 = s::lookup_i8x64(values, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_13 = s::and_i8x64(bytes_7, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_13);
                 let half_15 = s::high_i8x64(weights_13);
                 let index_14 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_14 = s::lookup_i8x64(values, index_14);
                 let half_16 = s::high_i8x64(weights_14);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let index_15 = s::and_i8x64(bytes_8, bits_2);
                 let weights_15 = s::lookup_i8x64(values, index_15);
                 let half_17 = s::high_i8x64(weights_15);
@@ -3710,14 +5384,13 @@ unsafe fn pass_n4_by256(
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let half_21 = s::low_i32x16(s::splat_i32(x_sum));
                     let product_3 = s::mul_i32x8(half_20, half_21);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
                     let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
                     let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
@@ -3729,25 +5402,19 @@ unsafe fn pass_n4_by256(
                     let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
                     let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
                     let sums_2 = s::fold_pairs_i32x16(pairs_2);
-                    let sum_4 = s::add_i32x8(sums_2, product_3);
-                    let product_4 = s::mul_i32x8(sum_4, half_19);
-                    let sum_5 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_5));
-                    s::store_i32x8(totals.at_mut::<32>(sum_5), s::add_i32x8(total, product_4));
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_4));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3780,17 +5447,17 @@ unsafe fn alone_n4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(3));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 256;
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
@@ -3823,7 +5490,7 @@ unsafe fn alone_n4_by256(
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
                 let half_4 = s::high_i8x64(weights_2);
                 let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_5 = s::low_i8x64(weights_3);
@@ -3838,7 +5505,7 @@ unsafe fn alone_n4_by256(
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
                 let pairs_2 = s::add_pairs_i32x16(lanes, lanes_10);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_9 = s::low_i8x64(weights_5);
@@ -3851,7 +5518,7 @@ unsafe fn alone_n4_by256(
                 let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
                 let half_12 = s::high_i8x64(weights_6);
                 let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let half_13 = s::low_i8x64(weights_7);
@@ -3883,7 +5550,7 @@ unsafe fn alone_n4_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l4_by256(
+unsafe fn pass_listed_n4_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3901,53 +5568,240 @@ unsafe fn pass_l4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(3));
                 let codes_at = at * 256;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let weights = s::and_i8x64(bytes, bits);
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    -60,
+                    -49,
+                    -39,
+                    -30,
+                    -22,
+                    -15,
+                    -8,
+                    -2,
+                    4,
+                    10,
+                    16,
+                    22,
+                    30,
+                    38,
+                    48,
+                    60,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
                 let half = s::low_i8x64(weights);
-                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
                 let half_2 = s::low_i8x64(weights_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
-                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_3 = s::low_i8x64(weights_3);
-                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
                 let half_4 = s::low_i8x64(weights_4);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_5 = s::low_i8x64(weights_5);
-                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
                 let half_6 = s::low_i8x64(weights_6);
-                let sum_3 = codes_at + 192;
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
                 let half_7 = s::low_i8x64(weights_7);
-                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_8 = s::lookup_i8x64(values, index_8);
                 let half_8 = s::low_i8x64(weights_8);
-                let half_9 = s::low_i32x16(scale);
+                let half_9 = s::low_i32x16(factor);
+                let half_10 = s::low_i32x16(shift);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let place = k::bounded(row_number, input_rows) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
+                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_10, half_11);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_4, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_7);
+                    let lanes_8 = s::mul_s_by_i8x32::<2>(half_5, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_6, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_7, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_4));
+                }
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let index_9 = s::and_i8x64(bytes_5, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_9);
+                let half_11 = s::high_i8x64(weights_9);
+                let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+                let weights_10 = s::lookup_i8x64(values, index_10);
+                let half_12 = s::high_i8x64(weights_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_11 = s::and_i8x64(bytes_6, bits_2);
+                let weights_11 = s::lookup_i8x64(values, index_11);
+                let half_13 = s::high_i8x64(weights_11);
+                let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+                let weights_12 = s::lookup_i8x64(values, index_12);
+                let half_14 = s::high_i8x64(weights_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_13 = s::and_i8x64(bytes_7, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_13);
+                let half_15 = s::high_i8x64(weights_13);
+                let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+                let weights_14 = s::lookup_i8x64(values, index_14);
+                let half_16 = s::high_i8x64(weights_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let index_15 = s::and_i8x64(bytes_8, bits_2);
+                let weights_15 = s::lookup_i8x64(values, index_15);
+                let half_17 = s::high_i8x64(weights_15);
+                let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+                let weights_16 = s::lookup_i8x64(values, index_16);
+                let half_18 = s::high_i8x64(weights_16);
+                let half_19 = s::high_i32x16(factor);
+                let half_20 = s::high_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_20, half_21);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_14, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_7);
+                    let lanes_8 = s::mul_s_by_i8x32::<2>(half_15, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let addend = s::splat_i32_i8x64(-117901064);
+                let codes_at = at * 256;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let weights = s::and_i8x64(bytes, bits);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(scale);
+                for row in 0..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
                     let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
                     let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
@@ -3957,42 +5811,44 @@ unsafe fn pass_l4_by256(
                     let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
                     let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
                     let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
-                    let sums_2 = s::fold_pairs_i32x16(pairs);
-                    let sum_4 = s::add_i32x8(sums_2, half_10);
-                    let product_2 = s::mul_i32x8(sum_4, half_9);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_3));
-                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                    let sum_9 = s::fold_pairs_i32x16(pairs);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_2));
                 }
                 let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let weights_9 = s::and_i8x64(bytes_5, bits);
-                let half_10 = s::high_i8x64(weights_9);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
                 let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
-                let half_11 = s::high_i8x64(weights_10);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_11 = s::and_i8x64(bytes_6, bits);
-                let half_12 = s::high_i8x64(weights_11);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
                 let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
-                let half_13 = s::high_i8x64(weights_12);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_13 = s::and_i8x64(bytes_7, bits);
-                let half_14 = s::high_i8x64(weights_13);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
                 let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
-                let half_15 = s::high_i8x64(weights_14);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_15 = s::and_i8x64(bytes_8, bits);
-                let half_16 = s::high_i8x64(weights_15);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
                 let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
-                let half_17 = s::high_i8x64(weights_16);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
                 let half_18 = s::high_i32x16(scale);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
-                    let x_at = place * 32;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
                     let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_11, x_2);
                     let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_12, x);
@@ -4002,26 +5858,19 @@ unsafe fn pass_l4_by256(
                     let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_16, x);
                     let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
                     let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
-                    let sums_2 = s::fold_pairs_i32x16(pairs);
-                    let sum_4 = s::add_i32x8(sums_2, half_19);
-                    let product_2 = s::mul_i32x8(sum_4, half_18);
-                    let sum_5 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_5));
-                    s::store_i32x8(totals.at_mut::<32>(sum_5), s::add_i32x8(total, product_2));
+                    let sum_17 = s::fold_pairs_i32x16(pairs);
+                    let product_2 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_2));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -4058,7 +5907,7 @@ unsafe fn alone_l4_by256(
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
@@ -4071,7 +5920,7 @@ unsafe fn alone_l4_by256(
                 let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
                 let half_4 = s::high_i8x64(weights_2);
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let half_5 = s::low_i8x64(weights_3);
                 let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_4, half_5, x);
@@ -4082,7 +5931,7 @@ unsafe fn alone_l4_by256(
                 let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let half_9 = s::low_i8x64(weights_5);
                 let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_9, x);
@@ -4093,7 +5942,7 @@ unsafe fn alone_l4_by256(
                 let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
                 let half_12 = s::high_i8x64(weights_6);
                 let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let half_13 = s::low_i8x64(weights_7);
                 let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_13, x);
@@ -4123,13 +5972,12 @@ unsafe fn alone_l4_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l6_by256(
+unsafe fn pass_listed_l4_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -4141,182 +5989,326 @@ unsafe fn pass_l6_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
-                let codes_at = at * 384;
+                let addend = s::splat_i32_i8x64(-117901064);
+                let codes_at = at * 256;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
-                let half = s::low_i8x64(weights);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
-                let weights_2 = s::and_i8x64(bytes_2, bits);
-                let half_2 = s::low_i8x64(weights_2);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let weights_3 = s::and_i8x64(bytes_3, bits);
-                let half_3 = s::low_i8x64(weights_3);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let shifted = s::shr_u_i8x64::<6>(bytes_4);
-                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
-                let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
-                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
-                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
-                let bits_5 = s::and_i8x64(shifted_2, bits_4);
-                let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
-                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
-                let bits_8 = s::and_i8x64(shifted_3, bits_7);
-                let bits_9 = s::or_i8x64(bits_6, bits_8);
-                let weights_4 = s::and_i8x64(bits_9, bits);
-                let half_4 = s::low_i8x64(weights_4);
-                let sum_3 = codes_at + 192;
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let weights_5 = s::and_i8x64(bytes_7, bits);
-                let half_5 = s::low_i8x64(weights_5);
-                let sum_4 = codes_at + 256;
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
-                let weights_6 = s::and_i8x64(bytes_8, bits);
-                let half_6 = s::low_i8x64(weights_6);
-                let sum_5 = codes_at + 320;
-                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
-                let weights_7 = s::and_i8x64(bytes_9, bits);
-                let half_7 = s::low_i8x64(weights_7);
-                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
-                let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
-                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
-                let bits_11 = s::and_i8x64(shifted_5, bits_4);
-                let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
-                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
-                let bits_13 = s::and_i8x64(shifted_6, bits_7);
-                let bits_14 = s::or_i8x64(bits_12, bits_13);
-                let weights_8 = s::and_i8x64(bits_14, bits);
-                let half_8 = s::low_i8x64(weights_8);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
                 let half_9 = s::low_i32x16(scale);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
-                    let x_at = place * 32;
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
-                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_2, x);
-                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_3, x);
-                    let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_4, x_2);
-                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_6);
-                    let lanes_7 = s::mul_s_by_i8x32::<3>(half_5, x);
-                    let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_7, half_6, x_2);
-                    let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_7, x_2);
+                    let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_2, x_2);
+                    let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_3, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_4, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_5, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_6, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_7, x);
                     let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
-                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
-                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
-                    let sum_6 = s::add_i32x8(sums_2, half_10);
-                    let product_2 = s::mul_i32x8(sum_6, half_9);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_3));
-                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
+                    let sum_9 = s::fold_pairs_i32x16(pairs);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_2));
                 }
-                let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let weights_9 = s::and_i8x64(bytes_13, bits);
-                let half_10 = s::high_i8x64(weights_9);
-                let bytes_14 = s::stream_i8x64(codes.at::<64>(sum));
-                let weights_10 = s::and_i8x64(bytes_14, bits);
-                let half_11 = s::high_i8x64(weights_10);
-                let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let weights_11 = s::and_i8x64(bytes_15, bits);
-                let half_12 = s::high_i8x64(weights_11);
-                let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
-                let bits_15 = s::and_i8x64(shifted_7, bits_2);
-                let bytes_17 = s::stream_i8x64(codes.at::<64>(sum));
-                let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
-                let bits_16 = s::and_i8x64(shifted_8, bits_4);
-                let bits_17 = s::or_i8x64(bits_15, bits_16);
-                let bytes_18 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
-                let bits_18 = s::and_i8x64(shifted_9, bits_7);
-                let bits_19 = s::or_i8x64(bits_17, bits_18);
-                let weights_12 = s::and_i8x64(bits_19, bits);
-                let half_13 = s::high_i8x64(weights_12);
-                let bytes_19 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let weights_13 = s::and_i8x64(bytes_19, bits);
-                let half_14 = s::high_i8x64(weights_13);
-                let bytes_20 = s::stream_i8x64(codes.at::<64>(sum_4));
-                let weights_14 = s::and_i8x64(bytes_20, bits);
-                let half_15 = s::high_i8x64(weights_14);
-                let bytes_21 = s::stream_i8x64(codes.at::<64>(sum_5));
-                let weights_15 = s::and_i8x64(bytes_21, bits);
-                let half_16 = s::high_i8x64(weights_15);
-                let bytes_22 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
-                let bits_20 = s::and_i8x64(shifted_10, bits_2);
-                let bytes_23 = s::stream_i8x64(codes.at::<64>(sum_4));
-                let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
-                let bits_21 = s::and_i8x64(shifted_11, bits_4);
-                let bits_22 = s::or_i8x64(bits_20, bits_21);
-                let bytes_24 = s::stream_i8x64(codes.at::<64>(sum_5));
-                let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
-                let bits_23 = s::and_i8x64(shifted_12, bits_7);
-                let bits_24 = s::or_i8x64(bits_22, bits_23);
-                let weights_16 = s::and_i8x64(bits_24, bits);
-                let half_17 = s::high_i8x64(weights_16);
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let weights_9 = s::and_i8x64(bytes_5, bits);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_11 = s::and_i8x64(bytes_6, bits);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_13 = s::and_i8x64(bytes_7, bits);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_15 = s::and_i8x64(bytes_8, bits);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
                 let half_18 = s::high_i32x16(scale);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
-                    let x_at = place * 32;
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
-                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_11, x);
-                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_12, x);
-                    let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_13, x_2);
-                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_6);
-                    let lanes_7 = s::mul_s_by_i8x32::<3>(half_14, x);
-                    let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_7, half_15, x_2);
-                    let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_16, x_2);
+                    let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_3, half_11, x_2);
+                    let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_14, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_15, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_16, x);
                     let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
-                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_10);
-                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
-                    let sum_6 = s::add_i32x8(sums_2, half_19);
-                    let product_2 = s::mul_i32x8(sum_6, half_18);
-                    let sum_7 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_7));
-                    s::store_i32x8(totals.at_mut::<32>(sum_7), s::add_i32x8(total, product_2));
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
+                    let sum_17 = s::fold_pairs_i32x16(pairs);
+                    let product_2 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_2));
                 }
             }
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
                 let x_scale = k::load_f32(
                     x_scales
                         .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
                 );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let addend = s::splat_i32_i8x64(-522133280);
+                let codes_at = at * 384;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let weights = s::and_i8x64(bytes, bits);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_2 = s::and_i8x64(bytes_2, bits);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_3 = s::and_i8x64(bytes_3, bits);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<6>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+                let bits_3 = s::and_i8x64(shifted, bits_2);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+                let bits_5 = s::and_i8x64(shifted_2, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+                let bits_8 = s::and_i8x64(shifted_3, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let weights_4 = s::and_i8x64(bits_9, bits);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_5 = s::and_i8x64(bytes_7, bits);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_6 = s::and_i8x64(bytes_8, bits);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_7 = s::and_i8x64(bytes_9, bits);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_4, bits_2);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_5, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_6, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let weights_8 = s::and_i8x64(bits_14, bits);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(scale);
+                for row in 0..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_2, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_3, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_4, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<3>(lanes_6, half_5, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_7, half_6, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_7, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
+                    let sum_9 = s::fold_pairs_i32x16(pairs);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_2));
+                }
+                let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let weights_9 = s::and_i8x64(bytes_13, bits);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_10 = s::and_i8x64(bytes_14, bits);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_11 = s::and_i8x64(bytes_15, bits);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
+                let bits_15 = s::and_i8x64(shifted_7, bits_2);
+                let bytes_17 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
+                let bits_16 = s::and_i8x64(shifted_8, bits_4);
+                let bits_17 = s::or_i8x64(bits_15, bits_16);
+                let bytes_18 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
+                let bits_18 = s::and_i8x64(shifted_9, bits_7);
+                let bits_19 = s::or_i8x64(bits_17, bits_18);
+                let weights_12 = s::and_i8x64(bits_19, bits);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_19 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_13 = s::and_i8x64(bytes_19, bits);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let bytes_20 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_14 = s::and_i8x64(bytes_20, bits);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_21 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_15 = s::and_i8x64(bytes_21, bits);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let bytes_22 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
+                let bits_20 = s::and_i8x64(shifted_10, bits_2);
+                let bytes_23 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
+                let bits_21 = s::and_i8x64(shifted_11, bits_4);
+                let bits_22 = s::or_i8x64(bits_20, bits_21);
+                let bytes_24 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
+                let bits_23 = s::and_i8x64(shifted_12, bits_7);
+                let bits_24 = s::or_i8x64(bits_22, bits_23);
+                let weights_16 = s::and_i8x64(bits_24, bits);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(scale);
+                for row in 0..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_13, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<3>(lanes_6, half_14, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_7, half_15, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
+                    let sum_17 = s::fold_pairs_i32x16(pairs);
+                    let product_2 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -4353,7 +6345,7 @@ unsafe fn alone_l6_by256(
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
@@ -4361,15 +6353,13 @@ unsafe fn alone_l6_by256(
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
                 let half_2 = s::high_i8x64(weights);
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
                 let half_3 = s::low_i8x64(weights_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
                 let half_4 = s::high_i8x64(weights_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
                 let half_5 = s::low_i8x64(weights_3);
                 let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_4, half_5, x);
@@ -4379,12 +6369,12 @@ unsafe fn alone_l6_by256(
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
@@ -4396,35 +6386,32 @@ unsafe fn alone_l6_by256(
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_8, x_2);
                 let pairs_2 = s::add_pairs_i32x16(lanes, lanes_9);
-                let sum_3 = codes_at + 192;
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
                 let half_9 = s::low_i8x64(weights_5);
                 let lanes_10 = s::mul_s_by_i8x32::<3>(half_9, x);
                 let half_10 = s::high_i8x64(weights_5);
                 let lanes_11 = s::mul_s_by_i8x32::<3>(half_10, x);
-                let sum_4 = codes_at + 256;
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
                 let half_11 = s::low_i8x64(weights_6);
                 let lanes_12 = s::mac_s_by_i8x32::<0>(lanes_10, half_11, x_2);
                 let half_12 = s::high_i8x64(weights_6);
                 let lanes_13 = s::mac_s_by_i8x32::<0>(lanes_11, half_12, x_2);
-                let sum_5 = codes_at + 320;
-                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
                 let half_13 = s::low_i8x64(weights_7);
                 let lanes_14 = s::mac_s_by_i8x32::<1>(lanes_12, half_13, x_2);
                 let half_14 = s::high_i8x64(weights_7);
                 let lanes_15 = s::mac_s_by_i8x32::<1>(lanes_13, half_14, x_2);
-                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
@@ -4438,8 +6425,8 @@ unsafe fn alone_l6_by256(
                 let sums_2 = s::fold_pairs_i32x16(pairs_3);
                 let sums_3 = s::fold_pairs_i32x16(pairs_4);
                 let whole = s::join_i32x8(sums_2, sums_3);
-                let sum_6 = s::add_i32x16(whole, s::splat_i32(x_sum.wrapping_mul(-32)));
-                let product_2 = s::mul_i32x16(sum_6, scale);
+                let sum = s::add_i32x16(whole, s::splat_i32(x_sum.wrapping_mul(-32)));
+                let product_2 = s::mul_i32x16(sum, scale);
                 totals = s::add_i32x16(totals, product_2);
             }
             let float = s::to_float_i32x16(totals);
@@ -4452,13 +6439,12 @@ unsafe fn alone_l6_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n5_by256(
+unsafe fn pass_listed_l6_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -4470,13 +6456,216 @@ unsafe fn pass_n5_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let addend = s::splat_i32_i8x64(-522133280);
+                let codes_at = at * 384;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let weights = s::and_i8x64(bytes, bits);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_2 = s::and_i8x64(bytes_2, bits);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_3 = s::and_i8x64(bytes_3, bits);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<6>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+                let bits_3 = s::and_i8x64(shifted, bits_2);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+                let bits_5 = s::and_i8x64(shifted_2, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+                let bits_8 = s::and_i8x64(shifted_3, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let weights_4 = s::and_i8x64(bits_9, bits);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_5 = s::and_i8x64(bytes_7, bits);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_6 = s::and_i8x64(bytes_8, bits);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_7 = s::and_i8x64(bytes_9, bits);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_4, bits_2);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_5, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_6, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let weights_8 = s::and_i8x64(bits_14, bits);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_2, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_3, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_4, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<3>(lanes_6, half_5, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_7, half_6, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_7, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_8, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
+                    let sum_9 = s::fold_pairs_i32x16(pairs);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_2));
+                }
+                let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let weights_9 = s::and_i8x64(bytes_13, bits);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_10 = s::and_i8x64(bytes_14, bits);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_11 = s::and_i8x64(bytes_15, bits);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
+                let bits_15 = s::and_i8x64(shifted_7, bits_2);
+                let bytes_17 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
+                let bits_16 = s::and_i8x64(shifted_8, bits_4);
+                let bits_17 = s::or_i8x64(bits_15, bits_16);
+                let bytes_18 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
+                let bits_18 = s::and_i8x64(shifted_9, bits_7);
+                let bits_19 = s::or_i8x64(bits_17, bits_18);
+                let weights_12 = s::and_i8x64(bits_19, bits);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_19 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_13 = s::and_i8x64(bytes_19, bits);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let bytes_20 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_14 = s::and_i8x64(bytes_20, bits);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_21 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_15 = s::and_i8x64(bytes_21, bits);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let bytes_22 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
+                let bits_20 = s::and_i8x64(shifted_10, bits_2);
+                let bytes_23 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
+                let bits_21 = s::and_i8x64(shifted_11, bits_4);
+                let bits_22 = s::or_i8x64(bits_20, bits_21);
+                let bytes_24 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
+                let bits_23 = s::and_i8x64(shifted_12, bits_7);
+                let bits_24 = s::or_i8x64(bits_22, bits_23);
+                let weights_16 = s::and_i8x64(bits_24, bits);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(scale);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_3 = s::mul_s_by_i8x32::<0>(half_10, x);
+                    let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_13, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<3>(lanes_6, half_14, x);
+                    let lanes_8 = s::mac_s_by_i8x32::<0>(lanes_7, half_15, x_2);
+                    let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_10);
+                    let sum_17 = s::fold_pairs_i32x16(pairs);
+                    let product_2 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -4484,14 +6673,13 @@ unsafe fn pass_n5_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, lanes_3);
                 let shift = s::sub_i32x16(product_2, lanes_3);
-                let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 320;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let sum = codes_at + 256;
-                let tops = s::stream_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let bits_3 = s::and_i8x64(bytes, bits_2);
                 let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
@@ -4519,54 +6707,51 @@ unsafe fn pass_n5_by256(
                 let upper = s::lanes_i8x16([1, 4, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38, 43, 48, 54, 63]);
                 let weights = s::lookup32_i8x64(lower, upper, index);
                 let half = s::low_i8x64(weights);
-                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes);
                 let bits_6 = s::and_i8x64(tops_2, bits_4);
                 let index_2 = s::or_i8x64(shifted_2, bits_6);
                 let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
                 let half_2 = s::low_i8x64(weights_2);
-                let sum_2 = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_7 = s::and_i8x64(bytes_2, bits_2);
                 let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
                 let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
                 let index_3 = s::or_i8x64(bits_7, bits_8);
                 let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
                 let half_3 = s::low_i8x64(weights_3);
-                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
                 let bits_9 = s::and_i8x64(shifted_5, bits_4);
                 let index_4 = s::or_i8x64(shifted_4, bits_9);
                 let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
                 let half_4 = s::low_i8x64(weights_4);
-                let sum_3 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_10 = s::and_i8x64(bytes_3, bits_2);
                 let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
                 let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
                 let index_5 = s::or_i8x64(bits_10, bits_11);
                 let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
                 let half_5 = s::low_i8x64(weights_5);
-                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
                 let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
                 let bits_12 = s::and_i8x64(shifted_8, bits_4);
                 let index_6 = s::or_i8x64(shifted_7, bits_12);
                 let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
                 let half_6 = s::low_i8x64(weights_6);
-                let sum_4 = codes_at + 192;
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_4));
-                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_13 = s::and_i8x64(bytes_4, bits_2);
                 let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
                 let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
                 let index_7 = s::or_i8x64(bits_13, bits_14);
                 let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
                 let half_7 = s::low_i8x64(weights_7);
-                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
                 let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
                 let bits_15 = s::and_i8x64(shifted_11, bits_4);
@@ -4576,14 +6761,13 @@ unsafe fn pass_n5_by256(
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let half_11 = s::low_i32x16(s::splat_i32(x_sum));
                     let product_3 = s::mul_i32x8(half_10, half_11);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
                     let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
                     let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
@@ -4595,65 +6779,64 @@ unsafe fn pass_n5_by256(
                     let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
                     let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
                     let sums_2 = s::fold_pairs_i32x16(pairs_2);
-                    let sum_5 = s::add_i32x8(sums_2, product_3);
-                    let product_4 = s::mul_i32x8(sum_5, half_9);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_5));
-                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_4));
                 }
                 let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let tops_9 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_16 = s::and_i8x64(bytes_5, bits_2);
                 let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
                 let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
                 let index_9 = s::or_i8x64(bits_16, bits_17);
                 let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
                 let half_11 = s::high_i8x64(weights_9);
-                let tops_10 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_18 = s::and_i8x64(tops_10, bits_4);
                 let index_10 = s::or_i8x64(shifted_13, bits_18);
                 let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let tops_11 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_19 = s::and_i8x64(bytes_6, bits_2);
                 let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
                 let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
                 let index_11 = s::or_i8x64(bits_19, bits_20);
                 let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
                 let half_13 = s::high_i8x64(weights_11);
-                let tops_12 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
                 let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
                 let bits_21 = s::and_i8x64(shifted_16, bits_4);
                 let index_12 = s::or_i8x64(shifted_15, bits_21);
                 let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let tops_13 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_22 = s::and_i8x64(bytes_7, bits_2);
                 let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
                 let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
                 let index_13 = s::or_i8x64(bits_22, bits_23);
                 let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
                 let half_15 = s::high_i8x64(weights_13);
-                let tops_14 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
                 let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
                 let bits_24 = s::and_i8x64(shifted_19, bits_4);
                 let index_14 = s::or_i8x64(shifted_18, bits_24);
                 let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
                 let half_16 = s::high_i8x64(weights_14);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
-                let tops_15 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_25 = s::and_i8x64(bytes_8, bits_2);
                 let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
                 let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
                 let index_15 = s::or_i8x64(bits_25, bits_26);
                 let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
                 let half_17 = s::high_i8x64(weights_15);
-                let tops_16 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
                 let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
                 let bits_27 = s::and_i8x64(shifted_22, bits_4);
@@ -4663,14 +6846,13 @@ unsafe fn pass_n5_by256(
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let half_21 = s::low_i32x16(s::splat_i32(x_sum));
                     let product_3 = s::mul_i32x8(half_20, half_21);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
                     let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
                     let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
@@ -4682,25 +6864,19 @@ unsafe fn pass_n5_by256(
                     let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
                     let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
                     let sums_2 = s::fold_pairs_i32x16(pairs_2);
-                    let sum_5 = s::add_i32x8(sums_2, product_3);
-                    let product_4 = s::mul_i32x8(sum_5, half_19);
-                    let sum_6 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_6));
-                    s::store_i32x8(totals.at_mut::<32>(sum_6), s::add_i32x8(total, product_4));
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_4));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -4733,20 +6909,19 @@ unsafe fn alone_n5_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, lanes_2);
                 let shift = s::sub_i32x16(product_2, lanes_2);
-                let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 320;
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let sum = codes_at + 256;
-                let tops = s::stream_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let bits_3 = s::and_i8x64(bytes, bits_2);
                 let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
@@ -4777,7 +6952,7 @@ unsafe fn alone_n5_by256(
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half, x);
                 let half_2 = s::high_i8x64(weights);
                 let lanes_4 = s::mul_s_by_i8x32::<0>(half_2, x);
-                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes);
                 let bits_6 = s::and_i8x64(tops_2, bits_4);
                 let index_2 = s::or_i8x64(shifted_2, bits_6);
@@ -4786,8 +6961,8 @@ unsafe fn alone_n5_by256(
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
                 let half_4 = s::high_i8x64(weights_2);
                 let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_7 = s::and_i8x64(bytes_2, bits_2);
                 let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
                 let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
@@ -4797,7 +6972,7 @@ unsafe fn alone_n5_by256(
                 let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_5, half_5, x);
                 let half_6 = s::high_i8x64(weights_3);
                 let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_6, x);
-                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
                 let bits_9 = s::and_i8x64(shifted_5, bits_4);
@@ -4809,8 +6984,8 @@ unsafe fn alone_n5_by256(
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
                 let pairs_2 = s::add_pairs_i32x16(lanes, lanes_10);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_10 = s::and_i8x64(bytes_3, bits_2);
                 let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
                 let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
@@ -4820,7 +6995,7 @@ unsafe fn alone_n5_by256(
                 let lanes_11 = s::mul_s_by_i8x32::<2>(half_9, x);
                 let half_10 = s::high_i8x64(weights_5);
                 let lanes_12 = s::mul_s_by_i8x32::<2>(half_10, x);
-                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
                 let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
                 let bits_12 = s::and_i8x64(shifted_8, bits_4);
@@ -4830,8 +7005,8 @@ unsafe fn alone_n5_by256(
                 let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
                 let half_12 = s::high_i8x64(weights_6);
                 let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
-                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_13 = s::and_i8x64(bytes_4, bits_2);
                 let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
                 let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
@@ -4841,7 +7016,7 @@ unsafe fn alone_n5_by256(
                 let lanes_15 = s::mac_s_by_i8x32::<3>(lanes_13, half_13, x);
                 let half_14 = s::high_i8x64(weights_7);
                 let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_14, x);
-                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
                 let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
                 let bits_15 = s::and_i8x64(shifted_11, bits_4);
@@ -4856,8 +7031,8 @@ unsafe fn alone_n5_by256(
                 let sums_2 = s::fold_pairs_i32x16(pairs_3);
                 let sums_3 = s::fold_pairs_i32x16(pairs_4);
                 let whole = s::join_i32x8(sums_2, sums_3);
-                let sum_2 = s::add_i32x16(whole, product_3);
-                let product_4 = s::mul_i32x16(sum_2, factor);
+                let sum = s::add_i32x16(whole, product_3);
+                let product_4 = s::mul_i32x16(sum, factor);
                 totals = s::add_i32x16(totals, product_4);
             }
             let float = s::to_float_i32x16(totals);
@@ -4870,7 +7045,7 @@ unsafe fn alone_n5_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n3_by256(
+unsafe fn pass_listed_n5_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -4888,13 +7063,13 @@ unsafe fn pass_n3_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -4902,10 +7077,260 @@ unsafe fn pass_n3_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, lanes_3);
+                let shift = s::sub_i32x16(product_2, lanes_3);
+                let codes_at = at * 320;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let bits_3 = s::and_i8x64(bytes, bits_2);
+                let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+                let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+                let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+                let index = s::or_i8x64(bits_3, bits_5);
+                let lower = s::lanes_i8x16([
+                    -64,
+                    -57,
+                    -49,
+                    -44,
+                    -40,
+                    -36,
+                    -32,
+                    -28,
+                    -24,
+                    -20,
+                    -17,
+                    -14,
+                    -11,
+                    -8,
+                    -5,
+                    -2,
+                ]);
+                let upper = s::lanes_i8x16([1, 4, 6, 9, 12, 15, 18, 22, 26, 30, 34, 38, 43, 48, 54, 63]);
+                let weights = s::lookup32_i8x64(lower, upper, index);
+                let half = s::low_i8x64(weights);
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+                let bits_6 = s::and_i8x64(tops_2, bits_4);
+                let index_2 = s::or_i8x64(shifted_2, bits_6);
+                let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
+                let half_2 = s::low_i8x64(weights_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_7 = s::and_i8x64(bytes_2, bits_2);
+                let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+                let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+                let index_3 = s::or_i8x64(bits_7, bits_8);
+                let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
+                let half_3 = s::low_i8x64(weights_3);
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+                let bits_9 = s::and_i8x64(shifted_5, bits_4);
+                let index_4 = s::or_i8x64(shifted_4, bits_9);
+                let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
+                let half_4 = s::low_i8x64(weights_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_10 = s::and_i8x64(bytes_3, bits_2);
+                let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+                let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+                let index_5 = s::or_i8x64(bits_10, bits_11);
+                let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
+                let half_5 = s::low_i8x64(weights_5);
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+                let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+                let bits_12 = s::and_i8x64(shifted_8, bits_4);
+                let index_6 = s::or_i8x64(shifted_7, bits_12);
+                let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
+                let half_6 = s::low_i8x64(weights_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_13 = s::and_i8x64(bytes_4, bits_2);
+                let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+                let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+                let index_7 = s::or_i8x64(bits_13, bits_14);
+                let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
+                let half_7 = s::low_i8x64(weights_7);
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+                let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+                let bits_15 = s::and_i8x64(shifted_11, bits_4);
+                let index_8 = s::or_i8x64(shifted_10, bits_15);
+                let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(factor);
+                let half_10 = s::low_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_10, half_11);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_4, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_7);
+                    let lanes_8 = s::mul_s_by_i8x32::<2>(half_5, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_6, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_7, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_4));
+                }
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_16 = s::and_i8x64(bytes_5, bits_2);
+                let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+                let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+                let index_9 = s::or_i8x64(bits_16, bits_17);
+                let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
+                let half_11 = s::high_i8x64(weights_9);
+                let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_18 = s::and_i8x64(tops_10, bits_4);
+                let index_10 = s::or_i8x64(shifted_13, bits_18);
+                let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
+                let half_12 = s::high_i8x64(weights_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_19 = s::and_i8x64(bytes_6, bits_2);
+                let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+                let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+                let index_11 = s::or_i8x64(bits_19, bits_20);
+                let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
+                let half_13 = s::high_i8x64(weights_11);
+                let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+                let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+                let bits_21 = s::and_i8x64(shifted_16, bits_4);
+                let index_12 = s::or_i8x64(shifted_15, bits_21);
+                let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
+                let half_14 = s::high_i8x64(weights_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_22 = s::and_i8x64(bytes_7, bits_2);
+                let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+                let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+                let index_13 = s::or_i8x64(bits_22, bits_23);
+                let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
+                let half_15 = s::high_i8x64(weights_13);
+                let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+                let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+                let bits_24 = s::and_i8x64(shifted_19, bits_4);
+                let index_14 = s::or_i8x64(shifted_18, bits_24);
+                let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
+                let half_16 = s::high_i8x64(weights_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_25 = s::and_i8x64(bytes_8, bits_2);
+                let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+                let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+                let index_15 = s::or_i8x64(bits_25, bits_26);
+                let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
+                let half_17 = s::high_i8x64(weights_15);
+                let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+                let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+                let bits_27 = s::and_i8x64(shifted_22, bits_4);
+                let index_16 = s::or_i8x64(shifted_21, bits_27);
+                let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
+                let half_18 = s::high_i8x64(weights_16);
+                let half_19 = s::high_i32x16(factor);
+                let half_20 = s::high_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_20, half_21);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_14, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_7);
+                    let lanes_8 = s::mul_s_by_i8x32::<2>(half_15, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
+                    let pairs_2 = s::add_pairs_i32x16(pairs, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs_2);
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(5));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 192;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -4933,16 +7358,14 @@ unsafe fn pass_n3_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let half_2 = s::low_i8x64(weights_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_3 = s::low_i8x64(weights_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let half_4 = s::low_i8x64(weights_4);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_5 = s::low_i8x64(weights_5);
@@ -4953,12 +7376,12 @@ unsafe fn pass_n3_by256(
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_3 = s::splat_i32_i8x64(0x1111_1111);
                 let bits_4 = s::and_i8x64(shifted, bits_3);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_5 = s::splat_i32_i8x64(0x2222_2222);
                 let bits_6 = s::and_i8x64(shifted_2, bits_5);
                 let bits_7 = s::or_i8x64(bits_4, bits_6);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_8 = s::splat_i32_i8x64(0x4444_4444);
                 let bits_9 = s::and_i8x64(shifted_3, bits_8);
@@ -4972,14 +7395,13 @@ unsafe fn pass_n3_by256(
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let half_11 = s::low_i32x16(s::splat_i32(x_sum));
                     let product_3 = s::mul_i32x8(half_10, half_11);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
                     let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
                     let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
@@ -4990,11 +7412,10 @@ unsafe fn pass_n3_by256(
                     let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
                     let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
                     let sums_2 = s::fold_pairs_i32x16(pairs);
-                    let sum_3 = s::add_i32x8(sums_2, product_3);
-                    let product_4 = s::mul_i32x8(sum_3, half_9);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_5));
-                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_4));
                 }
                 let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_9 = s::and_i8x64(bytes_7, bits_2);
@@ -5003,14 +7424,14 @@ unsafe fn pass_n3_by256(
                 let index_10 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_10 = s::lookup_i8x64(values, index_10);
                 let half_12 = s::high_i8x64(weights_10);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_11 = s::and_i8x64(bytes_8, bits_2);
                 let weights_11 = s::lookup_i8x64(values, index_11);
                 let half_13 = s::high_i8x64(weights_11);
                 let index_12 = s::shr_u_i8x64::<4>(bytes_8);
                 let weights_12 = s::lookup_i8x64(values, index_12);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_13 = s::and_i8x64(bytes_9, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_13);
                 let half_15 = s::high_i8x64(weights_13);
@@ -5020,11 +7441,11 @@ unsafe fn pass_n3_by256(
                 let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
                 let bits_11 = s::and_i8x64(shifted_4, bits_3);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
                 let bits_12 = s::and_i8x64(shifted_5, bits_5);
                 let bits_13 = s::or_i8x64(bits_11, bits_12);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
                 let bits_14 = s::and_i8x64(shifted_6, bits_8);
                 let bits_15 = s::or_i8x64(bits_13, bits_14);
@@ -5037,14 +7458,13 @@ unsafe fn pass_n3_by256(
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let half_21 = s::low_i32x16(s::splat_i32(x_sum));
                     let product_3 = s::mul_i32x8(half_20, half_21);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
                     let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
                     let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
@@ -5055,25 +7475,19 @@ unsafe fn pass_n3_by256(
                     let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
                     let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
                     let sums_2 = s::fold_pairs_i32x16(pairs);
-                    let sum_3 = s::add_i32x8(sums_2, product_3);
-                    let product_4 = s::mul_i32x8(sum_3, half_19);
-                    let sum_4 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_4));
-                    s::store_i32x8(totals.at_mut::<32>(sum_4), s::add_i32x8(total, product_4));
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_4));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -5106,17 +7520,17 @@ unsafe fn alone_n3_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(5));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 192;
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
@@ -5149,8 +7563,7 @@ unsafe fn alone_n3_by256(
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
                 let half_4 = s::high_i8x64(weights_2);
                 let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_5 = s::low_i8x64(weights_3);
@@ -5163,8 +7576,7 @@ unsafe fn alone_n3_by256(
                 let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_7, x_2);
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_9 = s::low_i8x64(weights_5);
@@ -5180,11 +7592,11 @@ unsafe fn alone_n3_by256(
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
                 let bits_5 = s::or_i8x64(bits_3, bits_4);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
                 let bits_7 = s::or_i8x64(bits_5, bits_6);
@@ -5205,8 +7617,8 @@ unsafe fn alone_n3_by256(
                 let sums_2 = s::fold_pairs_i32x16(pairs);
                 let sums_3 = s::fold_pairs_i32x16(pairs_2);
                 let whole = s::join_i32x8(sums_2, sums_3);
-                let sum_3 = s::add_i32x16(whole, product_3);
-                let product_4 = s::mul_i32x16(sum_3, factor);
+                let sum = s::add_i32x16(whole, product_3);
+                let product_4 = s::mul_i32x16(sum, factor);
                 totals = s::add_i32x16(totals, product_4);
             }
             let float = s::to_float_i32x16(totals);
@@ -5219,7 +7631,7 @@ unsafe fn alone_n3_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n2_by256(
+unsafe fn pass_listed_n3_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -5237,13 +7649,13 @@ unsafe fn pass_n2_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -5251,10 +7663,217 @@ unsafe fn pass_n2_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(5));
+                let codes_at = at * 192;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    -32,
+                    -17,
+                    -8,
+                    -1,
+                    5,
+                    12,
+                    20,
+                    31,
+                    -32,
+                    -17,
+                    -8,
+                    -1,
+                    5,
+                    12,
+                    20,
+                    31,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let half = s::low_i8x64(weights);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let half_2 = s::low_i8x64(weights_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let half_3 = s::low_i8x64(weights_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let half_4 = s::low_i8x64(weights_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let half_5 = s::low_i8x64(weights_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let half_6 = s::low_i8x64(weights_6);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+                let bits_4 = s::and_i8x64(shifted, bits_3);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+                let bits_6 = s::and_i8x64(shifted_2, bits_5);
+                let bits_7 = s::or_i8x64(bits_4, bits_6);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+                let bits_9 = s::and_i8x64(shifted_3, bits_8);
+                let bits_10 = s::or_i8x64(bits_7, bits_9);
+                let index_7 = s::and_i8x64(bits_10, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let half_7 = s::low_i8x64(weights_7);
+                let index_8 = s::shr_u_i8x64::<4>(bits_10);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(factor);
+                let half_10 = s::low_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_10, half_11);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_2, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_3, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_4, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_5, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_6, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_7, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_4));
+                }
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let index_9 = s::and_i8x64(bytes_7, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_9);
+                let half_11 = s::high_i8x64(weights_9);
+                let index_10 = s::shr_u_i8x64::<4>(bytes_7);
+                let weights_10 = s::lookup_i8x64(values, index_10);
+                let half_12 = s::high_i8x64(weights_10);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_11 = s::and_i8x64(bytes_8, bits_2);
+                let weights_11 = s::lookup_i8x64(values, index_11);
+                let half_13 = s::high_i8x64(weights_11);
+                let index_12 = s::shr_u_i8x64::<4>(bytes_8);
+                let weights_12 = s::lookup_i8x64(values, index_12);
+                let half_14 = s::high_i8x64(weights_12);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_13 = s::and_i8x64(bytes_9, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_13);
+                let half_15 = s::high_i8x64(weights_13);
+                let index_14 = s::shr_u_i8x64::<4>(bytes_9);
+                let weights_14 = s::lookup_i8x64(values, index_14);
+                let half_16 = s::high_i8x64(weights_14);
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
+                let bits_11 = s::and_i8x64(shifted_4, bits_3);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
+                let bits_12 = s::and_i8x64(shifted_5, bits_5);
+                let bits_13 = s::or_i8x64(bits_11, bits_12);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
+                let bits_14 = s::and_i8x64(shifted_6, bits_8);
+                let bits_15 = s::or_i8x64(bits_13, bits_14);
+                let index_15 = s::and_i8x64(bits_15, bits_2);
+                let weights_15 = s::lookup_i8x64(values, index_15);
+                let half_17 = s::high_i8x64(weights_15);
+                let index_16 = s::shr_u_i8x64::<4>(bits_15);
+                let weights_16 = s::lookup_i8x64(values, index_16);
+                let half_18 = s::high_i8x64(weights_16);
+                let half_19 = s::high_i32x16(factor);
+                let half_20 = s::high_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_20, half_21);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_4, half_12, x_2);
+                    let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_5, half_13, x);
+                    let lanes_7 = s::mac_s_by_i8x32::<1>(lanes_6, half_14, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<2>(lanes_7, half_15, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_8, half_16, x_2);
+                    let lanes_10 = s::mac_s_by_i8x32::<3>(lanes_9, half_17, x);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
                 let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(5));
                 let codes_at = at * 128;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -5287,8 +7906,7 @@ unsafe fn pass_n2_by256(
                 let half_3 = s::low_i8x64(weights_3);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let half_4 = s::low_i8x64(weights_4);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let half_5 = s::low_i8x64(weights_5);
@@ -5302,14 +7920,13 @@ unsafe fn pass_n2_by256(
                 let half_9 = s::low_i32x16(factor);
                 let half_10 = s::low_i32x16(shift);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let half_11 = s::low_i32x16(s::splat_i32(x_sum));
                     let product_3 = s::mul_i32x8(half_10, half_11);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
                     let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_2, x);
                     let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_5, half_3, x_2);
@@ -5320,11 +7937,10 @@ unsafe fn pass_n2_by256(
                     let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
                     let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
                     let sums_2 = s::fold_pairs_i32x16(pairs);
-                    let sum_2 = s::add_i32x8(sums_2, product_3);
-                    let product_4 = s::mul_i32x8(sum_2, half_9);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_5));
-                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_4));
                 }
                 let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
@@ -5337,7 +7953,7 @@ unsafe fn pass_n2_by256(
                 let half_13 = s::high_i8x64(weights_11);
                 let weights_12 = s::lookup_i8x64(values_2, index_6);
                 let half_14 = s::high_i8x64(weights_12);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_7);
                 let half_15 = s::high_i8x64(weights_13);
@@ -5351,14 +7967,13 @@ unsafe fn pass_n2_by256(
                 let half_19 = s::high_i32x16(factor);
                 let half_20 = s::high_i32x16(shift);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let half_21 = s::low_i32x16(s::splat_i32(x_sum));
                     let product_3 = s::mul_i32x8(half_20, half_21);
                     let x_at = place * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
                     let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_12, x);
                     let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_5, half_13, x_2);
@@ -5369,25 +7984,19 @@ unsafe fn pass_n2_by256(
                     let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
                     let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
                     let sums_2 = s::fold_pairs_i32x16(pairs);
-                    let sum_2 = s::add_i32x8(sums_2, product_3);
-                    let product_4 = s::mul_i32x8(sum_2, half_19);
-                    let sum_3 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_3));
-                    s::store_i32x8(totals.at_mut::<32>(sum_3), s::add_i32x8(total, product_4));
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_4));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -5420,17 +8029,17 @@ unsafe fn alone_n2_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(5));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 128;
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
@@ -5474,7 +8083,7 @@ unsafe fn alone_n2_by256(
                 let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_7, x_2);
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_8, x_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let half_9 = s::low_i8x64(weights_5);
@@ -5516,11 +8125,13 @@ unsafe fn alone_n2_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_mx4_by256(
+unsafe fn pass_listed_n2_by256(
     sums: k::Region<f32>,
+    totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -5532,7 +8143,178 @@ unsafe fn pass_mx4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(5));
+                let codes_at = at * 128;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
+                let weights = s::lookup_i8x64(values, index);
+                let half = s::low_i8x64(weights);
+                let values_2 = s::lanes_i8x16([
+                    -16,
+                    -16,
+                    -16,
+                    -16,
+                    -3,
+                    -3,
+                    -3,
+                    -3,
+                    5,
+                    5,
+                    5,
+                    5,
+                    15,
+                    15,
+                    15,
+                    15,
+                ]);
+                let weights_2 = s::lookup_i8x64(values_2, index);
+                let half_2 = s::low_i8x64(weights_2);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_3 = s::lookup_i8x64(values, index_2);
+                let half_3 = s::low_i8x64(weights_3);
+                let weights_4 = s::lookup_i8x64(values_2, index_2);
+                let half_4 = s::low_i8x64(weights_4);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_3);
+                let half_5 = s::low_i8x64(weights_5);
+                let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let half_6 = s::low_i8x64(weights_6);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_7 = s::lookup_i8x64(values, index_4);
+                let half_7 = s::low_i8x64(weights_7);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
+                let half_8 = s::low_i8x64(weights_8);
+                let half_9 = s::low_i32x16(factor);
+                let half_10 = s::low_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_10, half_11);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_2, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_5, half_3, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_4, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_5, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_6, x);
+                    let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_9, half_7, x_2);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_8, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_4));
+                }
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_5);
+                let half_11 = s::high_i8x64(weights_9);
+                let weights_10 = s::lookup_i8x64(values_2, index_5);
+                let half_12 = s::high_i8x64(weights_10);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_11 = s::lookup_i8x64(values, index_6);
+                let half_13 = s::high_i8x64(weights_11);
+                let weights_12 = s::lookup_i8x64(values_2, index_6);
+                let half_14 = s::high_i8x64(weights_12);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_7);
+                let half_15 = s::high_i8x64(weights_13);
+                let weights_14 = s::lookup_i8x64(values_2, index_7);
+                let half_16 = s::high_i8x64(weights_14);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_15 = s::lookup_i8x64(values, index_8);
+                let half_17 = s::high_i8x64(weights_15);
+                let weights_16 = s::lookup_i8x64(values_2, index_8);
+                let half_18 = s::high_i8x64(weights_16);
+                let half_19 = s::high_i32x16(factor);
+                let half_20 = s::high_i32x16(shift);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
+                    let product_3 = s::mul_i32x8(half_20, half_21);
+                    let x_at = place * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let lanes_4 = s::mul_s_by_i8x32::<0>(half_11, x);
+                    let lanes_5 = s::mac_s_by_i8x32::<2>(lanes_4, half_12, x);
+                    let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_5, half_13, x_2);
+                    let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_14, x_2);
+                    let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_7, half_15, x);
+                    let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_16, x);
+                    let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_9, half_17, x_2);
+                    let lanes_11 = s::mac_s_by_i8x32::<3>(lanes_10, half_18, x_2);
+                    let pairs = s::add_pairs_i32x16(lanes_2, lanes_11);
+                    let sums_2 = s::fold_pairs_i32x16(pairs);
+                    let sum = s::add_i32x8(sums_2, product_3);
+                    let product_4 = s::mul_i32x8(sum, half_19);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -5550,24 +8332,21 @@ unsafe fn pass_mx4_by256(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -5576,11 +8355,10 @@ unsafe fn pass_mx4_by256(
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(power);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let input_row = k::bounded(row_number, input_rows);
+                let input_row = first_row + row;
                 let x_at = (input_row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
                 let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
@@ -5590,14 +8368,13 @@ unsafe fn pass_mx4_by256(
                 let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
-                let sum_4 = s::fold_pairs_i32x16(pairs);
-                let float = s::to_float_i32x8(sum_4);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
                 let half_10 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_10, sum_5));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_2));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits);
@@ -5606,21 +8383,21 @@ unsafe fn pass_mx4_by256(
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_11 = s::and_i8x64(bytes_6, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_12 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_13 = s::and_i8x64(bytes_7, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_14 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_15 = s::and_i8x64(bytes_8, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_16 = s::high_i8x64(weights_15);
@@ -5629,11 +8406,10 @@ unsafe fn pass_mx4_by256(
             let half_17 = s::high_i8x64(weights_16);
             let half_18 = s::high_f32x16(power);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let input_row = k::bounded(row_number, input_rows);
+                let input_row = first_row + row;
                 let x_at = (input_row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
                 let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
@@ -5643,14 +8419,13 @@ unsafe fn pass_mx4_by256(
                 let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
                 let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
-                let sum_4 = s::fold_pairs_i32x16(pairs);
-                let float = s::to_float_i32x8(sum_4);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
                 let half_19 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_19, sum_6));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_2));
             }
         }
     }
@@ -5679,7 +8454,7 @@ unsafe fn alone_mx4_by256(
             let codes_at = at * 256;
             let x_at = (row * block_count + block) * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -5696,7 +8471,7 @@ unsafe fn alone_mx4_by256(
             let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_3);
@@ -5709,7 +8484,7 @@ unsafe fn alone_mx4_by256(
             let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_9 = s::low_i8x64(weights_5);
@@ -5722,7 +8497,7 @@ unsafe fn alone_mx4_by256(
             let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_13 = s::low_i8x64(weights_7);
@@ -5747,6 +8522,143 @@ unsafe fn alone_mx4_by256(
         }
     }
     sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_listed_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
+            let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let half_2 = s::low_i8x64(weights_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let half_4 = s::low_i8x64(weights_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let half_6 = s::low_i8x64(weights_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(power);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_2, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_3, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_4, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_5, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_6, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_7, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_8, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let half_10 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product, half_10, sum_2));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_10 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_11 = s::high_i8x64(weights_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_6, bits);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_12 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_13 = s::high_i8x64(weights_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_7, bits);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_14 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_15 = s::high_i8x64(weights_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_15 = s::and_i8x64(bytes_8, bits);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_16 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_17 = s::high_i8x64(weights_16);
+            let half_18 = s::high_f32x16(power);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let lanes_2 = s::mul_s_by_i8x32::<0>(half_10, x);
+                let lanes_3 = s::mac_s_by_i8x32::<0>(lanes_2, half_11, x_2);
+                let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_3, half_12, x);
+                let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_4, half_13, x_2);
+                let lanes_6 = s::mac_s_by_i8x32::<2>(lanes_5, half_14, x);
+                let lanes_7 = s::mac_s_by_i8x32::<2>(lanes_6, half_15, x_2);
+                let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_7, half_16, x);
+                let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_8, half_17, x_2);
+                let pairs = s::add_pairs_i32x16(s::splat_i32(0), lanes_9);
+                let sum = s::fold_pairs_i32x16(pairs);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let half_19 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product, half_19, sum_2));
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -5849,10 +8761,10 @@ unsafe fn dot_n4<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(3));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -6017,7 +8929,7 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
@@ -6089,10 +9001,10 @@ unsafe fn dot_n5<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits_2 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_2, lanes);
             let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -6144,7 +9056,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -6159,7 +9071,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_s_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -6199,10 +9111,10 @@ unsafe fn dot_n3<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits_6 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(5));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -6289,10 +9201,10 @@ unsafe fn dot_n2<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(5));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));

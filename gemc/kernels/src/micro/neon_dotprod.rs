@@ -12,45 +12,61 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::neon_dotprod as s;
 pub(super) static COPIES: &[Copy] = &[
-    copy(5752054834128473945u64, run_pass_b8),
+    copy(15602042576739283580u64, run_pass_b8),
     copy(1323390400806367463u64, run_alone_b8),
-    copy(10249624695885520697u64, run_pass_n4),
-    copy(6965028196067532077u64, run_alone_n4),
-    copy(10935920699157780477u64, run_pass_l4),
+    copy(8635797558658056391u64, run_pass_listed_b8),
+    copy(5145485854212164731u64, run_pass_n4),
+    copy(1046145436917189219u64, run_alone_n4),
+    copy(16477589900423606582u64, run_pass_listed_n4),
+    copy(14480986004933134511u64, run_pass_l4),
     copy(1785922220889100165u64, run_alone_l4),
-    copy(15283272613297316388u64, run_pass_l6),
+    copy(16684706339759924084u64, run_pass_listed_l4),
+    copy(10613760758518878103u64, run_pass_l6),
     copy(18398552232615803394u64, run_alone_l6),
-    copy(12659391136854625430u64, run_pass_n5),
-    copy(955764817140139817u64, run_alone_n5),
-    copy(4326904253250503425u64, run_pass_n3),
-    copy(1390346135358283102u64, run_alone_n3),
-    copy(16539063569684850747u64, run_pass_n2),
-    copy(13352140796210050853u64, run_alone_n2),
-    copy(674422079437469765u64, run_pass_mx4),
+    copy(16501626945879439606u64, run_pass_listed_l6),
+    copy(12872573482423371543u64, run_pass_n5),
+    copy(11634252644586780990u64, run_alone_n5),
+    copy(5054055051607698352u64, run_pass_listed_n5),
+    copy(4356264150129220139u64, run_pass_n3),
+    copy(17107714037164593774u64, run_alone_n3),
+    copy(15800529030589451857u64, run_pass_listed_n3),
+    copy(3106119904752749734u64, run_pass_n2),
+    copy(15762603672793997543u64, run_alone_n2),
+    copy(9899776491405294163u64, run_pass_listed_n2),
+    copy(16253976200474483002u64, run_pass_mx4),
     copy(13375863132712234668u64, run_alone_mx4),
-    copy(1389941547626227153u64, run_pass_b8_by256),
+    copy(11117138896358978692u64, run_pass_listed_mx4),
+    copy(5610148468384256196u64, run_pass_b8_by256),
     copy(406290094733606979u64, run_alone_b8_by256),
-    copy(10032668601086501268u64, run_pass_n4_by256),
-    copy(2723141564999726887u64, run_alone_n4_by256),
-    copy(10501540001990603992u64, run_pass_l4_by256),
+    copy(456648281098614634u64, run_pass_listed_b8_by256),
+    copy(15364776933688947377u64, run_pass_n4_by256),
+    copy(17400917577359554659u64, run_alone_n4_by256),
+    copy(14483088377966982956u64, run_pass_listed_n4_by256),
+    copy(9661859181559090576u64, run_pass_l4_by256),
     copy(4358950186797478424u64, run_alone_l4_by256),
-    copy(6977180250419202377u64, run_pass_l6_by256),
+    copy(14803115498728842907u64, run_pass_listed_l4_by256),
+    copy(12916986525886424921u64, run_pass_l6_by256),
     copy(6810872645740017401u64, run_alone_l6_by256),
-    copy(4622819147700268796u64, run_pass_n5_by256),
-    copy(12847010204836364687u64, run_alone_n5_by256),
-    copy(3834601789738936805u64, run_pass_n3_by256),
-    copy(4301798316686418524u64, run_alone_n3_by256),
-    copy(15545977167898605389u64, run_pass_n2_by256),
-    copy(7642934868472134930u64, run_alone_n2_by256),
-    copy(2429525208247550922u64, run_pass_mx4_by256),
+    copy(4980242742247296803u64, run_pass_listed_l6_by256),
+    copy(409999611962641406u64, run_pass_n5_by256),
+    copy(14946771242310304553u64, run_alone_n5_by256),
+    copy(13841899047501773279u64, run_pass_listed_n5_by256),
+    copy(12161491935391986985u64, run_pass_n3_by256),
+    copy(6411942215546417546u64, run_alone_n3_by256),
+    copy(15613284163463915059u64, run_pass_listed_n3_by256),
+    copy(181208336707989047u64, run_pass_n2_by256),
+    copy(7578879635591190120u64, run_alone_n2_by256),
+    copy(2187668896254151020u64, run_pass_listed_n2_by256),
+    copy(16784209582117704942u64, run_pass_mx4_by256),
     copy(8635189013583942127u64, run_alone_mx4_by256),
+    copy(1589413361111558470u64, run_pass_listed_mx4_by256),
     copy(17628823695831382037u64, run_dot_b8::<2>),
-    copy(3494287768873760838u64, run_dot_n4::<2>),
+    copy(1471957408617504145u64, run_dot_n4::<2>),
     copy(5398705947621842066u64, run_dot_l4::<2>),
     copy(16705159869525273012u64, run_dot_l6::<2>),
-    copy(10302198248303768207u64, run_dot_n5::<2>),
-    copy(1525444852095081803u64, run_dot_n3::<2>),
-    copy(9378394704490548195u64, run_dot_n2::<2>),
+    copy(14726995080938356497u64, run_dot_n5::<2>),
+    copy(3729120921442471345u64, run_dot_n3::<2>),
+    copy(14651691601844768550u64, run_dot_n2::<2>),
     copy(10077252351031840136u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
@@ -109,9 +125,8 @@ unsafe extern "C" fn run_pass_b8(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<f32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -137,6 +152,24 @@ unsafe extern "C" fn run_alone_b8(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_b8(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_b8(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -144,10 +177,8 @@ unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -174,6 +205,24 @@ unsafe extern "C" fn run_alone_n4(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -181,10 +230,8 @@ unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -211,6 +258,24 @@ unsafe extern "C" fn run_alone_l4(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -218,10 +283,8 @@ unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -248,6 +311,24 @@ unsafe extern "C" fn run_alone_l6(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l6(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -255,10 +336,8 @@ unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -285,6 +364,24 @@ unsafe extern "C" fn run_alone_n5(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n5(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -292,10 +389,8 @@ unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -322,6 +417,24 @@ unsafe extern "C" fn run_alone_n3(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n3(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -329,10 +442,8 @@ unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -359,6 +470,24 @@ unsafe extern "C" fn run_alone_n2(regions: *const *mut u8, inputs: *const i32, l
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n2(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -366,9 +495,8 @@ unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<f32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -394,6 +522,24 @@ unsafe extern "C" fn run_alone_mx4(regions: *const *mut u8, inputs: *const i32, 
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_mx4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -402,9 +548,8 @@ unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -430,6 +575,29 @@ unsafe extern "C" fn run_alone_b8_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_b8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_b8_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -438,10 +606,8 @@ unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -468,6 +634,29 @@ unsafe extern "C" fn run_alone_n4_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_n4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -476,10 +665,8 @@ unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -506,6 +693,29 @@ unsafe extern "C" fn run_alone_l4_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_l4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -514,10 +724,8 @@ unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -544,6 +752,29 @@ unsafe extern "C" fn run_alone_l6_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_l6_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l6_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -552,10 +783,8 @@ unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -582,6 +811,29 @@ unsafe extern "C" fn run_alone_n5_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_n5_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n5_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -590,10 +842,8 @@ unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -620,6 +870,29 @@ unsafe extern "C" fn run_alone_n3_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_n3_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n3_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -628,10 +901,8 @@ unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -658,6 +929,29 @@ unsafe extern "C" fn run_alone_n2_by256(regions: *const *mut u8, inputs: *const 
     }
 }
 #[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_n2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n2_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
 unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -665,9 +959,8 @@ unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const 
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<f32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<f32>::endless(*regions.add(4)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -690,6 +983,28 @@ unsafe extern "C" fn run_alone_mx4_by256(regions: *const *mut u8, inputs: *const
             locals.cast::<[s::F32x16; 1]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; 1]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "neon,dotprod")]
+unsafe extern "C" fn run_pass_listed_mx4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_mx4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "neon,dotprod")]
@@ -1143,19 +1458,18 @@ unsafe fn pass_b8(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
-    row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
     size: i32,
-    input_rows: i32,
+    first_row: i32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -1165,34 +1479,28 @@ unsafe fn pass_b8(
             let codes_at = at * 512;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let half = s::low_i8x64(bytes);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let half_2 = s::low_i8x64(bytes_2);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let half_3 = s::low_i8x64(bytes_3);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let half_4 = s::low_i8x64(bytes_4);
-            let sum_4 = codes_at + 256;
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let half_5 = s::low_i8x64(bytes_5);
-            let sum_5 = codes_at + 320;
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let half_6 = s::low_i8x64(bytes_6);
-            let sum_6 = codes_at + 384;
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_6));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
             let half_7 = s::low_i8x64(bytes_7);
-            let sum_7 = codes_at + 448;
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_7));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
             let half_8 = s::low_i8x64(bytes_8);
             let half_9 = s::low_f32x16(float_factor);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let half_10 = s::low_i32x16(s::splat_i32(0));
                 let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
@@ -1201,38 +1509,77 @@ unsafe fn pass_b8(
                 let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
                 let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
-                let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum_8);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_9 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_9));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_2));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_2, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<3>(products_10, half_4, x_3);
+                let products_12 = s::dot4_s_by_i8x32::<0>(products_11, half_5, x_4);
+                let products_13 = s::dot4_s_by_i8x32::<1>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<2>(products_13, half_7, x_4);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_4));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
+                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
+                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_2));
             }
             let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
             let half_10 = s::high_i8x64(bytes_9);
-            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let half_11 = s::high_i8x64(bytes_10);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let half_12 = s::high_i8x64(bytes_11);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let half_13 = s::high_i8x64(bytes_12);
-            let bytes_13 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let half_14 = s::high_i8x64(bytes_13);
-            let bytes_14 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let half_15 = s::high_i8x64(bytes_14);
-            let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_6));
+            let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
             let half_16 = s::high_i8x64(bytes_15);
-            let bytes_16 = s::stream_i8x64(codes.at::<64>(sum_7));
+            let bytes_16 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
             let half_17 = s::high_i8x64(bytes_16);
             let half_18 = s::high_f32x16(float_factor);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let half_19 = s::high_i32x16(s::splat_i32(0));
                 let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
                 let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
@@ -1241,14 +1588,52 @@ unsafe fn pass_b8(
                 let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
                 let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
-                let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum_8);
-                let product = s::mul_f32x8(float, half_18);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_9 = row * 16 + 8;
-                let sum_10 = s::load_f32x8(sums.at::<32>(sum_9));
-                s::store_f32x8(sums.at_mut::<32>(sum_9), s::fma_f32x8(product, half_20, sum_10));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_2));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_11, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<3>(products_10, half_13, x_3);
+                let products_12 = s::dot4_s_by_i8x32::<0>(products_11, half_14, x_4);
+                let products_13 = s::dot4_s_by_i8x32::<1>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<2>(products_13, half_16, x_4);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_4));
+            }
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
+                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
+                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_2));
             }
         }
     }
@@ -1277,22 +1662,22 @@ unsafe fn alone_b8(
             let place = row * block_count + block;
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), bytes, x);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
             let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
             let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
             let float = s::to_float_i32x16(sum);
             let product = s::mul_f32x16(float, float_factor);
@@ -1305,13 +1690,12 @@ unsafe fn alone_b8(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n4(
+unsafe fn pass_listed_b8(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
-    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -1322,20 +1706,210 @@ unsafe fn pass_n4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 512;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let half = s::low_i8x64(bytes);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let half_2 = s::low_i8x64(bytes_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let half_3 = s::low_i8x64(bytes_3);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let half_4 = s::low_i8x64(bytes_4);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let half_5 = s::low_i8x64(bytes_5);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let half_6 = s::low_i8x64(bytes_6);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let half_7 = s::low_i8x64(bytes_7);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let half_8 = s::low_i8x64(bytes_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
+                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
+                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_2));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_2, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<3>(products_10, half_4, x_3);
+                let products_12 = s::dot4_s_by_i8x32::<0>(products_11, half_5, x_4);
+                let products_13 = s::dot4_s_by_i8x32::<1>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<2>(products_13, half_7, x_4);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_4));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
+                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
+                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_2));
+            }
+            let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let half_10 = s::high_i8x64(bytes_9);
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let half_11 = s::high_i8x64(bytes_10);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let half_12 = s::high_i8x64(bytes_11);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let half_13 = s::high_i8x64(bytes_12);
+            let bytes_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let half_14 = s::high_i8x64(bytes_13);
+            let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let half_15 = s::high_i8x64(bytes_14);
+            let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let half_16 = s::high_i8x64(bytes_15);
+            let bytes_16 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let half_17 = s::high_i8x64(bytes_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
+                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
+                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_2));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_11, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<3>(products_10, half_13, x_3);
+                let products_12 = s::dot4_s_by_i8x32::<0>(products_11, half_14, x_4);
+                let products_13 = s::dot4_s_by_i8x32::<1>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<2>(products_13, half_16, x_4);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_4));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
+                let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
+                let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_2));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits = s::and_i32x16(scale, lanes_2);
-            let product = s::mul_i32x16(bits, s::splat_i32(2));
-            let lanes_3 = s::splat_i32(0);
-            let shift = s::sub_i32x16(product, lanes_3);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let lanes_2 = s::splat_i32(0);
+            let lanes_3 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_3);
+            let difference = s::sub_i32x16(lanes_2, bits);
+            let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0202_0202));
+            let factor = s::or_i32x16(scale, lanes_3);
             let float_factor = s::to_float_i32x16(factor);
-            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 256;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -1359,117 +1933,200 @@ unsafe fn pass_n4(
                 57,
             ]);
             let weights = s::lookup_i8x64(values, index);
-            let half = s::low_i8x64(weights);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
-            let half_3 = s::low_i8x64(weights_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
-            let half_5 = s::low_i8x64(weights_5);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let half_6 = s::low_i8x64(weights_6);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
-            let half_7 = s::low_i8x64(weights_7);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let half_8 = s::low_i8x64(weights_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_f32x16(float_shift);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_11 = s::low_i32x16(lanes_3);
-                let products = s::dot4_s_by_i8x32::<0>(half_11, half, x);
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_12 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_4);
-                let sum_5 = s::fma_f32x8(half_10, half_12, float);
-                let product_2 = s::mul_f32x8(sum_5, half_9);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_13 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_3 = row * 16;
-                let sum_6 = s::load_f32x8(sums.at::<32>(product_3));
-                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_13, sum_6));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_9);
-            let half_11 = s::high_i8x64(weights_9);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
-            let half_12 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_11 = s::and_i8x64(bytes_6, bits_2);
             let weights_11 = s::lookup_i8x64(values, index_11);
-            let half_13 = s::high_i8x64(weights_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
-            let half_14 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_13 = s::and_i8x64(bytes_7, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_13);
-            let half_15 = s::high_i8x64(weights_13);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
-            let half_16 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_15 = s::and_i8x64(bytes_8, bits_2);
             let weights_15 = s::lookup_i8x64(values, index_15);
-            let half_17 = s::high_i8x64(weights_15);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
             let index_16 = s::shr_u_i8x64::<4>(bytes_8);
             let weights_16 = s::lookup_i8x64(values, index_16);
-            let half_18 = s::high_i8x64(weights_16);
-            let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_f32x16(float_shift);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_21 = s::high_i32x16(lanes_3);
-                let products = s::dot4_s_by_i8x32::<0>(half_21, half_11, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_22 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_4);
-                let sum_5 = s::fma_f32x8(half_20, half_22, float);
-                let product_2 = s::mul_f32x8(sum_5, half_19);
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_23 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_6 = row * 16 + 8;
-                let sum_7 = s::load_f32x8(sums.at::<32>(sum_6));
-                s::store_f32x8(sums.at_mut::<32>(sum_6), s::fma_f32x8(product_2, half_23, sum_7));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
             }
         }
     }
@@ -1495,10 +2152,10 @@ unsafe fn alone_n4(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(0));
-            let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
             let place = row * block_count + block;
@@ -1506,7 +2163,7 @@ unsafe fn alone_n4(
             let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
@@ -1533,21 +2190,21 @@ unsafe fn alone_n4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -1565,12 +2222,11 @@ unsafe fn alone_n4(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l4(
+unsafe fn pass_listed_n4(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -1582,47 +2238,84 @@ unsafe fn pass_l4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let float_factor = s::to_float_i32x16(scale);
+            let lanes_2 = s::splat_i32(0);
+            let lanes_3 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_3);
+            let difference = s::sub_i32x16(lanes_2, bits);
+            let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0202_0202));
+            let factor = s::or_i32x16(scale, lanes_3);
+            let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
-            let weights = s::and_i8x64(bytes, bits);
-            let half = s::low_i8x64(weights);
-            let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
-            let weights_3 = s::and_i8x64(bytes_2, bits);
-            let half_3 = s::low_i8x64(weights_3);
-            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
-            let weights_5 = s::and_i8x64(bytes_3, bits);
-            let half_5 = s::low_i8x64(weights_5);
-            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let half_6 = s::low_i8x64(weights_6);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
-            let weights_7 = s::and_i8x64(bytes_4, bits);
-            let half_7 = s::low_i8x64(weights_7);
-            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
-            let half_8 = s::low_i8x64(weights_8);
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([
+                -63,
+                -52,
+                -42,
+                -33,
+                -25,
+                -18,
+                -11,
+                -5,
+                1,
+                7,
+                13,
+                19,
+                27,
+                35,
+                45,
+                57,
+            ]);
+            let weights = s::lookup_i8x64(values, index);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
             let half_9 = s::low_f32x16(float_factor);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
                 let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
@@ -1630,44 +2323,100 @@ unsafe fn pass_l4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum_4);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
             }
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
-            let weights_9 = s::and_i8x64(bytes_5, bits);
-            let half_10 = s::high_i8x64(weights_9);
-            let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
-            let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
-            let weights_11 = s::and_i8x64(bytes_6, bits);
-            let half_12 = s::high_i8x64(weights_11);
-            let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
-            let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
-            let weights_13 = s::and_i8x64(bytes_7, bits);
-            let half_14 = s::high_i8x64(weights_13);
-            let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
-            let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
-            let weights_15 = s::and_i8x64(bytes_8, bits);
-            let half_16 = s::high_i8x64(weights_15);
-            let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
-            let half_17 = s::high_i8x64(weights_16);
-            let half_18 = s::high_f32x16(float_factor);
-            for row in 0..size {
+            let product = pairs * 2;
+            for row in product..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_6, bits_2);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_7, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_15 = s::and_i8x64(bytes_8, bits_2);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
                 let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
@@ -1675,14 +2424,267 @@ unsafe fn pass_l4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum_4);
-                let product = s::mul_f32x8(float, half_18);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let addend = s::splat_i32_i8x64(-117901064);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let weights = s::and_i8x64(bytes, bits);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let weights_9 = s::and_i8x64(bytes_5, bits);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_11 = s::and_i8x64(bytes_6, bits);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_13 = s::and_i8x64(bytes_7, bits);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_15 = s::and_i8x64(bytes_8, bits);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
             }
         }
     }
@@ -1713,24 +2715,24 @@ unsafe fn alone_l4(
             let x_sum = k::load_i32(x_sums.at::<4>(place));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1746,12 +2748,11 @@ unsafe fn alone_l4(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l6(
+unsafe fn pass_listed_l4(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -1763,76 +2764,297 @@ unsafe fn pass_l6(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
+            let addend = s::splat_i32_i8x64(-117901064);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let weights = s::and_i8x64(bytes, bits);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let weights_9 = s::and_i8x64(bytes_5, bits);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_11 = s::and_i8x64(bytes_6, bits);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_13 = s::and_i8x64(bytes_7, bits);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_15 = s::and_i8x64(bytes_8, bits);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let addend = s::splat_i32_i8x64(-522133280);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 384;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
-            let half = s::low_i8x64(weights);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::and_i8x64(bytes_2, bits);
-            let half_2 = s::low_i8x64(weights_2);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::and_i8x64(bytes_3, bits);
-            let half_3 = s::low_i8x64(weights_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
-            let half_4 = s::low_i8x64(weights_4);
-            let sum_3 = codes_at + 192;
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_5 = s::and_i8x64(bytes_7, bits);
-            let half_5 = s::low_i8x64(weights_5);
-            let sum_4 = codes_at + 256;
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_6 = s::and_i8x64(bytes_8, bits);
-            let half_6 = s::low_i8x64(weights_6);
-            let sum_5 = codes_at + 320;
-            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_7 = s::and_i8x64(bytes_9, bits);
-            let half_7 = s::low_i8x64(weights_7);
-            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
-            let half_8 = s::low_i8x64(weights_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
             let half_9 = s::low_f32x16(float_factor);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
                 let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
                 let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
@@ -1840,68 +3062,114 @@ unsafe fn pass_l6(
                 let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum_6);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_7 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_7));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_2, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<3>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<0>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_7, x_4);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
             }
             let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
             let weights_9 = s::and_i8x64(bytes_13, bits);
-            let half_10 = s::high_i8x64(weights_9);
-            let bytes_14 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_10 = s::and_i8x64(bytes_14, bits);
-            let half_11 = s::high_i8x64(weights_10);
-            let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_11 = s::and_i8x64(bytes_15, bits);
-            let half_12 = s::high_i8x64(weights_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
             let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
             let bits_15 = s::and_i8x64(shifted_7, bits_2);
-            let bytes_17 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_17 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
             let bits_16 = s::and_i8x64(shifted_8, bits_4);
             let bits_17 = s::or_i8x64(bits_15, bits_16);
-            let bytes_18 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_18 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
             let bits_18 = s::and_i8x64(shifted_9, bits_7);
             let bits_19 = s::or_i8x64(bits_17, bits_18);
             let weights_12 = s::and_i8x64(bits_19, bits);
-            let half_13 = s::high_i8x64(weights_12);
-            let bytes_19 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_19 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_13 = s::and_i8x64(bytes_19, bits);
-            let half_14 = s::high_i8x64(weights_13);
-            let bytes_20 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let bytes_20 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_14 = s::and_i8x64(bytes_20, bits);
-            let half_15 = s::high_i8x64(weights_14);
-            let bytes_21 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_21 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_15 = s::and_i8x64(bytes_21, bits);
-            let half_16 = s::high_i8x64(weights_15);
-            let bytes_22 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let bytes_22 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
             let bits_20 = s::and_i8x64(shifted_10, bits_2);
-            let bytes_23 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_23 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
             let bits_21 = s::and_i8x64(shifted_11, bits_4);
             let bits_22 = s::or_i8x64(bits_20, bits_21);
-            let bytes_24 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_24 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
             let bits_23 = s::and_i8x64(shifted_12, bits_7);
             let bits_24 = s::or_i8x64(bits_22, bits_23);
             let weights_16 = s::and_i8x64(bits_24, bits);
-            let half_17 = s::high_i8x64(weights_16);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
             let half_18 = s::high_f32x16(float_factor);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
                 let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
                 let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
                 let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
@@ -1909,14 +3177,52 @@ unsafe fn pass_l6(
                 let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
                 let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
-                let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum_6);
-                let product = s::mul_f32x8(float, half_18);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_7 = row * 16 + 8;
-                let sum_8 = s::load_f32x8(sums.at::<32>(sum_7));
-                s::store_f32x8(sums.at_mut::<32>(sum_7), s::fma_f32x8(product, half_20, sum_8));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_11, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<3>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<0>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_16, x_4);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
             }
         }
     }
@@ -1947,61 +3253,56 @@ unsafe fn alone_l6(
             let x_sum = k::load_i32(x_sums.at::<4>(place));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
             let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-32)), weights, x);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::and_i8x64(bytes_2, bits);
             let products_2 = s::dot4_s_by_i8x64::<1>(products, weights_2, x);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::and_i8x64(bytes_3, bits);
             let products_3 = s::dot4_s_by_i8x64::<2>(products_2, weights_3, x);
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
             let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-            let sum_3 = codes_at + 192;
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_5 = s::and_i8x64(bytes_7, bits);
             let products_5 = s::dot4_s_by_i8x64::<3>(products_4, weights_5, x);
-            let sum_4 = codes_at + 256;
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_6 = s::and_i8x64(bytes_8, bits);
             let products_6 = s::dot4_s_by_i8x64::<0>(products_5, weights_6, x_2);
-            let sum_5 = codes_at + 320;
-            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_7 = s::and_i8x64(bytes_9, bits);
             let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
-            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
-            let sum_6 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-            let float = s::to_float_i32x16(sum_6);
+            let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+            let float = s::to_float_i32x16(sum);
             let product = s::mul_f32x16(float, float_factor);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
             sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
@@ -2012,13 +3313,12 @@ unsafe fn alone_l6(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n5(
+unsafe fn pass_listed_l6(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
-    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2029,24 +3329,290 @@ unsafe fn pass_n5(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits = s::and_i32x16(scale, lanes_2);
-            let product = s::mul_i32x16(bits, lanes_2);
-            let lanes_3 = s::splat_i32(0);
-            let shift = s::sub_i32x16(product, lanes_3);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let addend = s::splat_i32_i8x64(-522133280);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 384;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+            let weights = s::and_i8x64(bytes, bits);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_2 = s::and_i8x64(bytes_2, bits);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_3 = s::and_i8x64(bytes_3, bits);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<6>(bytes_4);
+            let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+            let bits_3 = s::and_i8x64(shifted, bits_2);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+            let bits_5 = s::and_i8x64(shifted_2, bits_4);
+            let bits_6 = s::or_i8x64(bits_3, bits_5);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+            let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+            let bits_8 = s::and_i8x64(shifted_3, bits_7);
+            let bits_9 = s::or_i8x64(bits_6, bits_8);
+            let weights_4 = s::and_i8x64(bits_9, bits);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_5 = s::and_i8x64(bytes_7, bits);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let weights_6 = s::and_i8x64(bytes_8, bits);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let weights_7 = s::and_i8x64(bytes_9, bits);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+            let bits_10 = s::and_i8x64(shifted_4, bits_2);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+            let bits_11 = s::and_i8x64(shifted_5, bits_4);
+            let bits_12 = s::or_i8x64(bits_10, bits_11);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+            let bits_13 = s::and_i8x64(shifted_6, bits_7);
+            let bits_14 = s::or_i8x64(bits_12, bits_13);
+            let weights_8 = s::and_i8x64(bits_14, bits);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_2, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<3>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<0>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_7, x_4);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
+            }
+            let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let weights_9 = s::and_i8x64(bytes_13, bits);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_10 = s::and_i8x64(bytes_14, bits);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_11 = s::and_i8x64(bytes_15, bits);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
+            let bits_15 = s::and_i8x64(shifted_7, bits_2);
+            let bytes_17 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
+            let bits_16 = s::and_i8x64(shifted_8, bits_4);
+            let bits_17 = s::or_i8x64(bits_15, bits_16);
+            let bytes_18 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
+            let bits_18 = s::and_i8x64(shifted_9, bits_7);
+            let bits_19 = s::or_i8x64(bits_17, bits_18);
+            let weights_12 = s::and_i8x64(bits_19, bits);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_19 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_13 = s::and_i8x64(bytes_19, bits);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let bytes_20 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let weights_14 = s::and_i8x64(bytes_20, bits);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_21 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let weights_15 = s::and_i8x64(bytes_21, bits);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let bytes_22 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
+            let bits_20 = s::and_i8x64(shifted_10, bits_2);
+            let bytes_23 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
+            let bits_21 = s::and_i8x64(shifted_11, bits_4);
+            let bits_22 = s::or_i8x64(bits_20, bits_21);
+            let bytes_24 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
+            let bits_23 = s::and_i8x64(shifted_12, bits_7);
+            let bits_24 = s::or_i8x64(bits_22, bits_23);
+            let weights_16 = s::and_i8x64(bits_24, bits);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_11, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<3>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<0>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_16, x_4);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(0);
+            let lanes_3 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_3);
+            let difference = s::sub_i32x16(lanes_2, bits);
+            let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0101_0101));
+            let factor = s::or_i32x16(scale, lanes_3);
             let float_factor = s::to_float_i32x16(factor);
-            let float_shift = s::to_float_i32x16(shift);
             let codes_at = at * 320;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let sum = codes_at + 256;
-            let tops = s::stream_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let bits_3 = s::and_i8x64(bytes, bits_2);
             let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
@@ -2073,175 +3639,258 @@ unsafe fn pass_n5(
             ]);
             let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
             let weights = s::lookup32_i8x64(lower, upper, index);
-            let half = s::low_i8x64(weights);
-            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes);
             let bits_6 = s::and_i8x64(tops_2, bits_4);
             let index_2 = s::or_i8x64(shifted_2, bits_6);
             let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
-            let half_2 = s::low_i8x64(weights_2);
-            let sum_2 = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum_2));
-            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_7 = s::and_i8x64(bytes_2, bits_2);
             let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
             let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
             let index_3 = s::or_i8x64(bits_7, bits_8);
             let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
-            let half_3 = s::low_i8x64(weights_3);
-            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
             let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
             let bits_9 = s::and_i8x64(shifted_5, bits_4);
             let index_4 = s::or_i8x64(shifted_4, bits_9);
             let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
-            let half_4 = s::low_i8x64(weights_4);
-            let sum_3 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_3));
-            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_10 = s::and_i8x64(bytes_3, bits_2);
             let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
             let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
             let index_5 = s::or_i8x64(bits_10, bits_11);
             let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
-            let half_5 = s::low_i8x64(weights_5);
-            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
             let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
             let bits_12 = s::and_i8x64(shifted_8, bits_4);
             let index_6 = s::or_i8x64(shifted_7, bits_12);
             let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
-            let half_6 = s::low_i8x64(weights_6);
-            let sum_4 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_4));
-            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_13 = s::and_i8x64(bytes_4, bits_2);
             let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
             let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
             let index_7 = s::or_i8x64(bits_13, bits_14);
             let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
-            let half_7 = s::low_i8x64(weights_7);
-            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
             let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
             let bits_15 = s::and_i8x64(shifted_11, bits_4);
             let index_8 = s::or_i8x64(shifted_10, bits_15);
             let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
-            let half_8 = s::low_i8x64(weights_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_f32x16(float_shift);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_11 = s::low_i32x16(lanes_3);
-                let products = s::dot4_s_by_i8x32::<0>(half_11, half, x);
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_12 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_5);
-                let sum_6 = s::fma_f32x8(half_10, half_12, float);
-                let product_2 = s::mul_f32x8(sum_6, half_9);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_13 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_3 = row * 16;
-                let sum_7 = s::load_f32x8(sums.at::<32>(product_3));
-                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_13, sum_7));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
-            let tops_9 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_16 = s::and_i8x64(bytes_5, bits_2);
             let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
             let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
             let index_9 = s::or_i8x64(bits_16, bits_17);
             let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
-            let half_11 = s::high_i8x64(weights_9);
-            let tops_10 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_18 = s::and_i8x64(tops_10, bits_4);
             let index_10 = s::or_i8x64(shifted_13, bits_18);
             let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
-            let half_12 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
-            let tops_11 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_19 = s::and_i8x64(bytes_6, bits_2);
             let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
             let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
             let index_11 = s::or_i8x64(bits_19, bits_20);
             let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
-            let half_13 = s::high_i8x64(weights_11);
-            let tops_12 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
             let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
             let bits_21 = s::and_i8x64(shifted_16, bits_4);
             let index_12 = s::or_i8x64(shifted_15, bits_21);
             let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
-            let half_14 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
-            let tops_13 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_22 = s::and_i8x64(bytes_7, bits_2);
             let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
             let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
             let index_13 = s::or_i8x64(bits_22, bits_23);
             let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
-            let half_15 = s::high_i8x64(weights_13);
-            let tops_14 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
             let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
             let bits_24 = s::and_i8x64(shifted_19, bits_4);
             let index_14 = s::or_i8x64(shifted_18, bits_24);
             let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
-            let half_16 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
-            let tops_15 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_25 = s::and_i8x64(bytes_8, bits_2);
             let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
             let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
             let index_15 = s::or_i8x64(bits_25, bits_26);
             let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
-            let half_17 = s::high_i8x64(weights_15);
-            let tops_16 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
             let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
             let bits_27 = s::and_i8x64(shifted_22, bits_4);
             let index_16 = s::or_i8x64(shifted_21, bits_27);
             let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
-            let half_18 = s::high_i8x64(weights_16);
-            let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_f32x16(float_shift);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_21 = s::high_i32x16(lanes_3);
-                let products = s::dot4_s_by_i8x32::<0>(half_21, half_11, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_22 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_5);
-                let sum_6 = s::fma_f32x8(half_20, half_22, float);
-                let product_2 = s::mul_f32x8(sum_6, half_19);
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_23 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_7 = row * 16 + 8;
-                let sum_8 = s::load_f32x8(sums.at::<32>(sum_7));
-                s::store_f32x8(sums.at_mut::<32>(sum_7), s::fma_f32x8(product_2, half_23, sum_8));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
             }
         }
     }
@@ -2267,21 +3916,23 @@ unsafe fn alone_n5(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(0));
-            let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
+            let half = s::low_f32x16(float_factor);
+            let half_2 = s::low_i32x16(shift);
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
-            let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+            let half_3 = s::low_i32x16(s::splat_i32(x_sum));
+            let product_2 = s::mul_i32x8(half_2, half_3);
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let sum = codes_at + 256;
-            let tops = s::stream_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let bits_3 = s::and_i8x64(bytes, bits_2);
             let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
@@ -2308,62 +3959,158 @@ unsafe fn alone_n5(
             ]);
             let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
             let weights = s::lookup32_i8x64(lower, upper, index);
-            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
-            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let half_4 = s::low_i8x64(weights);
+            let products = s::dot4_s_by_i8x32::<0>(product_2, half_4, x);
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes);
             let bits_6 = s::and_i8x64(tops_2, bits_4);
             let index_2 = s::or_i8x64(shifted_2, bits_6);
             let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
-            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let half_5 = s::low_i8x64(weights_2);
+            let products_2 = s::dot4_s_by_i8x32::<0>(products, half_5, x_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_7 = s::and_i8x64(bytes_2, bits_2);
             let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
             let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
             let index_3 = s::or_i8x64(bits_7, bits_8);
             let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
-            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
-            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let half_6 = s::low_i8x64(weights_3);
+            let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_6, x);
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
             let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
             let bits_9 = s::and_i8x64(shifted_5, bits_4);
             let index_4 = s::or_i8x64(shifted_4, bits_9);
             let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
-            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let half_7 = s::low_i8x64(weights_4);
+            let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_7, x_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_10 = s::and_i8x64(bytes_3, bits_2);
             let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
             let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
             let index_5 = s::or_i8x64(bits_10, bits_11);
             let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
-            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
-            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let half_8 = s::low_i8x64(weights_5);
+            let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_8, x);
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
             let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
             let bits_12 = s::and_i8x64(shifted_8, bits_4);
             let index_6 = s::or_i8x64(shifted_7, bits_12);
             let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
-            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
-            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let half_9 = s::low_i8x64(weights_6);
+            let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_9, x_2);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_13 = s::and_i8x64(bytes_4, bits_2);
             let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
             let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
             let index_7 = s::or_i8x64(bits_13, bits_14);
             let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
-            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
-            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let half_10 = s::low_i8x64(weights_7);
+            let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_10, x);
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
             let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
             let bits_15 = s::and_i8x64(shifted_11, bits_4);
             let index_8 = s::or_i8x64(shifted_10, bits_15);
             let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
-            let sum_2 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-            let float = s::to_float_i32x16(sum_2);
-            let product_3 = s::mul_f32x16(float, float_factor);
+            let half_11 = s::low_i8x64(weights_8);
+            let sum = s::dot4_s_by_i8x32::<3>(products_7, half_11, x_2);
+            let float = s::to_float_i32x8(sum);
+            let product_3 = s::mul_f32x8(float, half);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
-            sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
+            let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+            let before = sums[0];
+            let half_13 = s::low_f32x16(before);
+            let sum_2 = s::fma_f32x8(product_3, half_12, half_13);
+            let half_14 = s::high_f32x16(before);
+            sums[0] = s::join_f32x8(sum_2, half_14);
+            let half_15 = s::high_f32x16(float_factor);
+            let half_16 = s::high_i32x16(shift);
+            let x_sum_2 = k::load_i32(x_sums.at::<4>(place));
+            let half_17 = s::low_i32x16(s::splat_i32(x_sum_2));
+            let product_4 = s::mul_i32x8(half_16, half_17);
+            let x_3 = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_4 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_16 = s::and_i8x64(bytes_5, bits_2);
+            let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+            let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+            let index_9 = s::or_i8x64(bits_16, bits_17);
+            let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
+            let half_18 = s::high_i8x64(weights_9);
+            let products_8 = s::dot4_s_by_i8x32::<0>(product_4, half_18, x_3);
+            let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_18 = s::and_i8x64(tops_10, bits_4);
+            let index_10 = s::or_i8x64(shifted_13, bits_18);
+            let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
+            let half_19 = s::high_i8x64(weights_10);
+            let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_19, x_4);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_19 = s::and_i8x64(bytes_6, bits_2);
+            let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+            let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+            let index_11 = s::or_i8x64(bits_19, bits_20);
+            let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
+            let half_20 = s::high_i8x64(weights_11);
+            let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_20, x_3);
+            let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+            let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+            let bits_21 = s::and_i8x64(shifted_16, bits_4);
+            let index_12 = s::or_i8x64(shifted_15, bits_21);
+            let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
+            let half_21 = s::high_i8x64(weights_12);
+            let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_21, x_4);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_22 = s::and_i8x64(bytes_7, bits_2);
+            let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+            let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+            let index_13 = s::or_i8x64(bits_22, bits_23);
+            let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
+            let half_22 = s::high_i8x64(weights_13);
+            let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_22, x_3);
+            let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+            let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+            let bits_24 = s::and_i8x64(shifted_19, bits_4);
+            let index_14 = s::or_i8x64(shifted_18, bits_24);
+            let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
+            let half_23 = s::high_i8x64(weights_14);
+            let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_23, x_4);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_25 = s::and_i8x64(bytes_8, bits_2);
+            let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+            let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+            let index_15 = s::or_i8x64(bits_25, bits_26);
+            let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
+            let half_24 = s::high_i8x64(weights_15);
+            let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_24, x_3);
+            let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+            let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+            let bits_27 = s::and_i8x64(shifted_22, bits_4);
+            let index_16 = s::or_i8x64(shifted_21, bits_27);
+            let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
+            let half_25 = s::high_i8x64(weights_16);
+            let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_25, x_4);
+            let float_2 = s::to_float_i32x8(sum_3);
+            let product_5 = s::mul_f32x8(float_2, half_15);
+            let x_scale_2 = k::load_f32(x_scales.at::<4>(place));
+            let half_26 = s::low_f32x16(s::splat_f32(x_scale_2));
+            let before_2 = sums[0];
+            let half_27 = s::low_f32x16(before_2);
+            let half_28 = s::high_f32x16(before_2);
+            let sum_4 = s::fma_f32x8(product_5, half_26, half_28);
+            sums[0] = s::join_f32x8(half_27, sum_4);
         }
     }
     sums
@@ -2371,13 +4118,12 @@ unsafe fn alone_n5(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n3(
+unsafe fn pass_listed_n5(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
-    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2388,159 +4134,562 @@ unsafe fn pass_n3(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits = s::and_i32x16(scale, lanes_2);
-            let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let lanes_3 = s::splat_i32(0);
-            let shift = s::sub_i32x16(product, lanes_3);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let lanes_2 = s::splat_i32(0);
+            let lanes_3 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_3);
+            let difference = s::sub_i32x16(lanes_2, bits);
+            let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0101_0101));
+            let factor = s::or_i32x16(scale, lanes_3);
             let float_factor = s::to_float_i32x16(factor);
-            let float_shift = s::to_float_i32x16(shift);
-            let codes_at = at * 192;
+            let codes_at = at * 320;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-            let index = s::and_i8x64(bytes, bits_2);
-            let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
-            let weights = s::lookup_i8x64(values, index);
-            let half = s::low_i8x64(weights);
-            let index_2 = s::shr_u_i8x64::<4>(bytes);
-            let weights_2 = s::lookup_i8x64(values, index_2);
-            let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
-            let index_3 = s::and_i8x64(bytes_2, bits_2);
-            let weights_3 = s::lookup_i8x64(values, index_3);
-            let half_3 = s::low_i8x64(weights_3);
-            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let weights_4 = s::lookup_i8x64(values, index_4);
-            let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
-            let index_5 = s::and_i8x64(bytes_3, bits_2);
-            let weights_5 = s::lookup_i8x64(values, index_5);
-            let half_5 = s::low_i8x64(weights_5);
-            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let weights_6 = s::lookup_i8x64(values, index_6);
-            let half_6 = s::low_i8x64(weights_6);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
-            let shifted = s::shr_u_i8x64::<3>(bytes_4);
-            let bits_3 = s::splat_i32_i8x64(0x1111_1111);
-            let bits_4 = s::and_i8x64(shifted, bits_3);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
-            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
-            let bits_5 = s::splat_i32_i8x64(0x2222_2222);
-            let bits_6 = s::and_i8x64(shifted_2, bits_5);
-            let bits_7 = s::or_i8x64(bits_4, bits_6);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
-            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
-            let bits_8 = s::splat_i32_i8x64(0x4444_4444);
-            let bits_9 = s::and_i8x64(shifted_3, bits_8);
-            let bits_10 = s::or_i8x64(bits_7, bits_9);
-            let index_7 = s::and_i8x64(bits_10, bits_2);
-            let weights_7 = s::lookup_i8x64(values, index_7);
-            let half_7 = s::low_i8x64(weights_7);
-            let index_8 = s::shr_u_i8x64::<4>(bits_10);
-            let weights_8 = s::lookup_i8x64(values, index_8);
-            let half_8 = s::low_i8x64(weights_8);
+            let bits_3 = s::and_i8x64(bytes, bits_2);
+            let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+            let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+            let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+            let index = s::or_i8x64(bits_3, bits_5);
+            let lower = s::lanes_i8x16([
+                -65,
+                -58,
+                -50,
+                -45,
+                -41,
+                -37,
+                -33,
+                -29,
+                -25,
+                -21,
+                -18,
+                -15,
+                -12,
+                -9,
+                -6,
+                -3,
+            ]);
+            let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
+            let weights = s::lookup32_i8x64(lower, upper, index);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+            let bits_6 = s::and_i8x64(tops_2, bits_4);
+            let index_2 = s::or_i8x64(shifted_2, bits_6);
+            let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_7 = s::and_i8x64(bytes_2, bits_2);
+            let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+            let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+            let index_3 = s::or_i8x64(bits_7, bits_8);
+            let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+            let bits_9 = s::and_i8x64(shifted_5, bits_4);
+            let index_4 = s::or_i8x64(shifted_4, bits_9);
+            let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_10 = s::and_i8x64(bytes_3, bits_2);
+            let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+            let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+            let index_5 = s::or_i8x64(bits_10, bits_11);
+            let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+            let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+            let bits_12 = s::and_i8x64(shifted_8, bits_4);
+            let index_6 = s::or_i8x64(shifted_7, bits_12);
+            let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_13 = s::and_i8x64(bytes_4, bits_2);
+            let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+            let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+            let index_7 = s::or_i8x64(bits_13, bits_14);
+            let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+            let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+            let bits_15 = s::and_i8x64(shifted_11, bits_4);
+            let index_8 = s::or_i8x64(shifted_10, bits_15);
+            let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_f32x16(float_shift);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_11 = s::low_i32x16(lanes_3);
-                let products = s::dot4_s_by_i8x32::<0>(half_11, half, x);
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_12 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_3);
-                let sum_4 = s::fma_f32x8(half_10, half_12, float);
-                let product_2 = s::mul_f32x8(sum_4, half_9);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_13 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_3 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_3));
-                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_13, sum_5));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_16 = s::and_i8x64(bytes_5, bits_2);
+            let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+            let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+            let index_9 = s::or_i8x64(bits_16, bits_17);
+            let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_18 = s::and_i8x64(tops_10, bits_4);
+            let index_10 = s::or_i8x64(shifted_13, bits_18);
+            let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_19 = s::and_i8x64(bytes_6, bits_2);
+            let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+            let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+            let index_11 = s::or_i8x64(bits_19, bits_20);
+            let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+            let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+            let bits_21 = s::and_i8x64(shifted_16, bits_4);
+            let index_12 = s::or_i8x64(shifted_15, bits_21);
+            let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_22 = s::and_i8x64(bytes_7, bits_2);
+            let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+            let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+            let index_13 = s::or_i8x64(bits_22, bits_23);
+            let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+            let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+            let bits_24 = s::and_i8x64(shifted_19, bits_4);
+            let index_14 = s::or_i8x64(shifted_18, bits_24);
+            let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bits_25 = s::and_i8x64(bytes_8, bits_2);
+            let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+            let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+            let index_15 = s::or_i8x64(bits_25, bits_26);
+            let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+            let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+            let bits_27 = s::and_i8x64(shifted_22, bits_4);
+            let index_16 = s::or_i8x64(shifted_21, bits_27);
+            let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(0);
+            let lanes_3 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_3);
+            let difference = s::sub_i32x16(lanes_2, bits);
+            let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0303_0303));
+            let factor = s::or_i32x16(scale, lanes_3);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 192;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
+            let weights = s::lookup_i8x64(values, index);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+            let bits_4 = s::and_i8x64(shifted, bits_3);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+            let bits_6 = s::and_i8x64(shifted_2, bits_5);
+            let bits_7 = s::or_i8x64(bits_4, bits_6);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+            let bits_9 = s::and_i8x64(shifted_3, bits_8);
+            let bits_10 = s::or_i8x64(bits_7, bits_9);
+            let index_7 = s::and_i8x64(bits_10, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let index_8 = s::shr_u_i8x64::<4>(bits_10);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
             }
             let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_7, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_9);
-            let half_11 = s::high_i8x64(weights_9);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
             let index_10 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_10 = s::lookup_i8x64(values, index_10);
-            let half_12 = s::high_i8x64(weights_10);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_11 = s::and_i8x64(bytes_8, bits_2);
             let weights_11 = s::lookup_i8x64(values, index_11);
-            let half_13 = s::high_i8x64(weights_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_8);
             let weights_12 = s::lookup_i8x64(values, index_12);
-            let half_14 = s::high_i8x64(weights_12);
-            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_13 = s::and_i8x64(bytes_9, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_13);
-            let half_15 = s::high_i8x64(weights_13);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_9);
             let weights_14 = s::lookup_i8x64(values, index_14);
-            let half_16 = s::high_i8x64(weights_14);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
             let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
             let bits_11 = s::and_i8x64(shifted_4, bits_3);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
             let bits_12 = s::and_i8x64(shifted_5, bits_5);
             let bits_13 = s::or_i8x64(bits_11, bits_12);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
             let bits_14 = s::and_i8x64(shifted_6, bits_8);
             let bits_15 = s::or_i8x64(bits_13, bits_14);
             let index_15 = s::and_i8x64(bits_15, bits_2);
             let weights_15 = s::lookup_i8x64(values, index_15);
-            let half_17 = s::high_i8x64(weights_15);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
             let index_16 = s::shr_u_i8x64::<4>(bits_15);
             let weights_16 = s::lookup_i8x64(values, index_16);
-            let half_18 = s::high_i8x64(weights_16);
-            let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_f32x16(float_shift);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_21 = s::high_i32x16(lanes_3);
-                let products = s::dot4_s_by_i8x32::<0>(half_21, half_11, x);
-                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_22 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_3);
-                let sum_4 = s::fma_f32x8(half_20, half_22, float);
-                let product_2 = s::mul_f32x8(sum_4, half_19);
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_23 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product_2, half_23, sum_6));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
             }
         }
     }
@@ -2566,64 +4715,143 @@ unsafe fn alone_n3(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(0));
-            let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 192;
+            let half = s::low_f32x16(float_factor);
+            let half_2 = s::low_i32x16(shift);
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
-            let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+            let half_3 = s::low_i32x16(s::splat_i32(x_sum));
+            let product_2 = s::mul_i32x8(half_2, half_3);
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
             let weights = s::lookup_i8x64(values, index);
-            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
+            let half_4 = s::low_i8x64(weights);
+            let products = s::dot4_s_by_i8x32::<0>(product_2, half_4, x);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let half_5 = s::low_i8x64(weights_2);
+            let products_2 = s::dot4_s_by_i8x32::<0>(products, half_5, x_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
-            let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+            let half_6 = s::low_i8x64(weights_3);
+            let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_6, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let half_7 = s::low_i8x64(weights_4);
+            let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_7, x_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
-            let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+            let half_8 = s::low_i8x64(weights_5);
+            let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_8, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+            let half_9 = s::low_i8x64(weights_6);
+            let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_9, x_2);
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
-            let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+            let bits_4 = s::and_i8x64(shifted, bits_3);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
-            let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
-            let bits_5 = s::or_i8x64(bits_3, bits_4);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+            let bits_6 = s::and_i8x64(shifted_2, bits_5);
+            let bits_7 = s::or_i8x64(bits_4, bits_6);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
-            let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
-            let bits_7 = s::or_i8x64(bits_5, bits_6);
-            let index_7 = s::and_i8x64(bits_7, bits_2);
+            let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+            let bits_9 = s::and_i8x64(shifted_3, bits_8);
+            let bits_10 = s::or_i8x64(bits_7, bits_9);
+            let index_7 = s::and_i8x64(bits_10, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
-            let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
-            let index_8 = s::shr_u_i8x64::<4>(bits_7);
+            let half_10 = s::low_i8x64(weights_7);
+            let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_10, x);
+            let index_8 = s::shr_u_i8x64::<4>(bits_10);
             let weights_8 = s::lookup_i8x64(values, index_8);
-            let sum_3 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-            let float = s::to_float_i32x16(sum_3);
-            let product_3 = s::mul_f32x16(float, float_factor);
+            let half_11 = s::low_i8x64(weights_8);
+            let sum = s::dot4_s_by_i8x32::<3>(products_7, half_11, x_2);
+            let float = s::to_float_i32x8(sum);
+            let product_3 = s::mul_f32x8(float, half);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
-            sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
+            let half_12 = s::low_f32x16(s::splat_f32(x_scale));
+            let before = sums[0];
+            let half_13 = s::low_f32x16(before);
+            let sum_2 = s::fma_f32x8(product_3, half_12, half_13);
+            let half_14 = s::high_f32x16(before);
+            sums[0] = s::join_f32x8(sum_2, half_14);
+            let half_15 = s::high_f32x16(float_factor);
+            let half_16 = s::high_i32x16(shift);
+            let x_sum_2 = k::load_i32(x_sums.at::<4>(place));
+            let half_17 = s::low_i32x16(s::splat_i32(x_sum_2));
+            let product_4 = s::mul_i32x8(half_16, half_17);
+            let x_3 = s::load_i8x16(x_codes.at::<16>(x_at));
+            let x_4 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_7, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_18 = s::high_i8x64(weights_9);
+            let products_8 = s::dot4_s_by_i8x32::<0>(product_4, half_18, x_3);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_19 = s::high_i8x64(weights_10);
+            let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_19, x_4);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_8, bits_2);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_20 = s::high_i8x64(weights_11);
+            let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_20, x_3);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_21 = s::high_i8x64(weights_12);
+            let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_21, x_4);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_9, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_22 = s::high_i8x64(weights_13);
+            let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_22, x_3);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_9);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_23 = s::high_i8x64(weights_14);
+            let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_23, x_4);
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
+            let bits_11 = s::and_i8x64(shifted_4, bits_3);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
+            let bits_12 = s::and_i8x64(shifted_5, bits_5);
+            let bits_13 = s::or_i8x64(bits_11, bits_12);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
+            let bits_14 = s::and_i8x64(shifted_6, bits_8);
+            let bits_15 = s::or_i8x64(bits_13, bits_14);
+            let index_15 = s::and_i8x64(bits_15, bits_2);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_24 = s::high_i8x64(weights_15);
+            let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_24, x_3);
+            let index_16 = s::shr_u_i8x64::<4>(bits_15);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_25 = s::high_i8x64(weights_16);
+            let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_25, x_4);
+            let float_2 = s::to_float_i32x8(sum_3);
+            let product_5 = s::mul_f32x8(float_2, half_15);
+            let x_scale_2 = k::load_f32(x_scales.at::<4>(place));
+            let half_26 = s::low_f32x16(s::splat_f32(x_scale_2));
+            let before_2 = sums[0];
+            let half_27 = s::low_f32x16(before_2);
+            let half_28 = s::high_f32x16(before_2);
+            let sum_4 = s::fma_f32x8(product_5, half_26, half_28);
+            sums[0] = s::join_f32x8(half_27, sum_4);
         }
     }
     sums
@@ -2631,13 +4859,12 @@ unsafe fn alone_n3(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n2(
+unsafe fn pass_listed_n3(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
-    x_sums: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
@@ -2648,124 +4875,470 @@ unsafe fn pass_n2(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let bits = s::and_i32x16(scale, lanes_2);
-            let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let lanes_3 = s::splat_i32(0);
-            let shift = s::sub_i32x16(product, lanes_3);
-            let factor = s::or_i32x16(scale, lanes_2);
+            let lanes_2 = s::splat_i32(0);
+            let lanes_3 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_3);
+            let difference = s::sub_i32x16(lanes_2, bits);
+            let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0303_0303));
+            let factor = s::or_i32x16(scale, lanes_3);
             let float_factor = s::to_float_i32x16(factor);
-            let float_shift = s::to_float_i32x16(shift);
+            let codes_at = at * 192;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
+            let weights = s::lookup_i8x64(values, index);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+            let bits_4 = s::and_i8x64(shifted, bits_3);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+            let bits_6 = s::and_i8x64(shifted_2, bits_5);
+            let bits_7 = s::or_i8x64(bits_4, bits_6);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+            let bits_9 = s::and_i8x64(shifted_3, bits_8);
+            let bits_10 = s::or_i8x64(bits_7, bits_9);
+            let index_7 = s::and_i8x64(bits_10, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let index_8 = s::shr_u_i8x64::<4>(bits_10);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
+            }
+            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_7, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_8, bits_2);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_9, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_9);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
+            let bits_11 = s::and_i8x64(shifted_4, bits_3);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
+            let bits_12 = s::and_i8x64(shifted_5, bits_5);
+            let bits_13 = s::or_i8x64(bits_11, bits_12);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
+            let bits_14 = s::and_i8x64(shifted_6, bits_8);
+            let bits_15 = s::or_i8x64(bits_13, bits_14);
+            let index_15 = s::and_i8x64(bits_15, bits_2);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let index_16 = s::shr_u_i8x64::<4>(bits_15);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(0);
+            let lanes_3 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_3);
+            let difference = s::sub_i32x16(lanes_2, bits);
+            let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0303_0303));
+            let factor = s::or_i32x16(scale, lanes_3);
+            let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
             let weights = s::lookup_i8x64(values, index);
-            let half = s::low_i8x64(weights);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
             let values_2 = s::lanes_i8x16([-21, -21, -21, -21, -8, -8, -8, -8, 0, 0, 0, 0, 10, 10, 10, 10]);
             let weights_2 = s::lookup_i8x64(values_2, index);
-            let half_2 = s::low_i8x64(weights_2);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_3 = s::lookup_i8x64(values, index_2);
-            let half_3 = s::low_i8x64(weights_3);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
-            let half_4 = s::low_i8x64(weights_4);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
-            let half_5 = s::low_i8x64(weights_5);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
-            let half_6 = s::low_i8x64(weights_6);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_7 = s::lookup_i8x64(values, index_4);
-            let half_7 = s::low_i8x64(weights_7);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
             let weights_8 = s::lookup_i8x64(values_2, index_4);
-            let half_8 = s::low_i8x64(weights_8);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
             let half_9 = s::low_f32x16(float_factor);
-            let half_10 = s::low_f32x16(float_shift);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_11 = s::low_i32x16(lanes_3);
-                let products = s::dot4_s_by_i8x32::<0>(half_11, half, x);
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
                 let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
                 let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
                 let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
                 let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_12 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_2);
-                let sum_3 = s::fma_f32x8(half_10, half_12, float);
-                let product_2 = s::mul_f32x8(sum_3, half_9);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_13 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_3 = row * 16;
-                let sum_4 = s::load_f32x8(sums.at::<32>(product_3));
-                s::store_f32x8(sums.at_mut::<32>(product_3), s::fma_f32x8(product_2, half_13, sum_4));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<2>(products_8, half_2, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<0>(products_9, half_3, x_4);
+                let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<1>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<3>(products_12, half_6, x_3);
+                let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_7, x_4);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
             }
             let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_9 = s::lookup_i8x64(values, index_5);
-            let half_11 = s::high_i8x64(weights_9);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
             let weights_10 = s::lookup_i8x64(values_2, index_5);
-            let half_12 = s::high_i8x64(weights_10);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_11 = s::lookup_i8x64(values, index_6);
-            let half_13 = s::high_i8x64(weights_11);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
             let weights_12 = s::lookup_i8x64(values_2, index_6);
-            let half_14 = s::high_i8x64(weights_12);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_13 = s::lookup_i8x64(values, index_7);
-            let half_15 = s::high_i8x64(weights_13);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
             let weights_14 = s::lookup_i8x64(values_2, index_7);
-            let half_16 = s::high_i8x64(weights_14);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_15 = s::lookup_i8x64(values, index_8);
-            let half_17 = s::high_i8x64(weights_15);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
             let weights_16 = s::lookup_i8x64(values_2, index_8);
-            let half_18 = s::high_i8x64(weights_16);
-            let half_19 = s::high_f32x16(float_factor);
-            let half_20 = s::high_f32x16(float_shift);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                let half_21 = s::high_i32x16(lanes_3);
-                let products = s::dot4_s_by_i8x32::<0>(half_21, half_11, x);
-                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_12, x);
-                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_13, x_2);
-                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_14, x_2);
-                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_15, x);
-                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
-                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
-                let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_22 = s::low_f32x16(s::splat_f32(x_sum as f32));
-                let float = s::to_float_i32x8(sum_2);
-                let sum_3 = s::fma_f32x8(half_20, half_22, float);
-                let product_2 = s::mul_f32x8(sum_3, half_19);
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_12, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_15, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let half_23 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_4 = row * 16 + 8;
-                let sum_5 = s::load_f32x8(sums.at::<32>(sum_4));
-                s::store_f32x8(sums.at_mut::<32>(sum_4), s::fma_f32x8(product_2, half_23, sum_5));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<2>(products_8, half_11, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<0>(products_9, half_12, x_4);
+                let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<1>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<3>(products_12, half_15, x_3);
+                let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_16, x_4);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_12, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_15, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
             }
         }
     }
@@ -2791,10 +5364,10 @@ unsafe fn alone_n2(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(0));
-            let factor = s::or_i32x16(scale, lanes);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
             let place = row * block_count + block;
@@ -2802,7 +5375,7 @@ unsafe fn alone_n2(
             let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
@@ -2817,7 +5390,7 @@ unsafe fn alone_n2(
             let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
             let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
@@ -2839,7 +5412,7 @@ unsafe fn alone_n2(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_mx4(
+unsafe fn pass_listed_n2(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -2855,7 +5428,235 @@ unsafe fn pass_mx4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(0);
+            let lanes_3 = s::splat_i32(1);
+            let bits = s::and_i32x16(scale, lanes_3);
+            let difference = s::sub_i32x16(lanes_2, bits);
+            let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0303_0303));
+            let factor = s::or_i32x16(scale, lanes_3);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 128;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+            let weights = s::lookup_i8x64(values, index);
+            let sum = s::add_i8x64(weights, addend);
+            let half = s::low_i8x64(sum);
+            let values_2 = s::lanes_i8x16([-21, -21, -21, -21, -8, -8, -8, -8, 0, 0, 0, 0, 10, 10, 10, 10]);
+            let weights_2 = s::lookup_i8x64(values_2, index);
+            let sum_2 = s::add_i8x64(weights_2, addend);
+            let half_2 = s::low_i8x64(sum_2);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_3 = s::lookup_i8x64(values, index_2);
+            let sum_3 = s::add_i8x64(weights_3, addend);
+            let half_3 = s::low_i8x64(sum_3);
+            let weights_4 = s::lookup_i8x64(values_2, index_2);
+            let sum_4 = s::add_i8x64(weights_4, addend);
+            let half_4 = s::low_i8x64(sum_4);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_3);
+            let sum_5 = s::add_i8x64(weights_5, addend);
+            let half_5 = s::low_i8x64(sum_5);
+            let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let sum_6 = s::add_i8x64(weights_6, addend);
+            let half_6 = s::low_i8x64(sum_6);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_7 = s::lookup_i8x64(values, index_4);
+            let sum_7 = s::add_i8x64(weights_7, addend);
+            let half_7 = s::low_i8x64(sum_7);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
+            let sum_8 = s::add_i8x64(weights_8, addend);
+            let half_8 = s::low_i8x64(sum_8);
+            let half_9 = s::low_f32x16(float_factor);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_10));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<2>(products_8, half_2, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<0>(products_9, half_3, x_4);
+                let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<1>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<3>(products_12, half_6, x_3);
+                let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_7, x_4);
+                let sum_11 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_11);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_12 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_12));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum_9);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_10 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_10));
+            }
+            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_9 = s::lookup_i8x64(values, index_5);
+            let sum_9 = s::add_i8x64(weights_9, addend);
+            let half_10 = s::high_i8x64(sum_9);
+            let weights_10 = s::lookup_i8x64(values_2, index_5);
+            let sum_10 = s::add_i8x64(weights_10, addend);
+            let half_11 = s::high_i8x64(sum_10);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_11 = s::lookup_i8x64(values, index_6);
+            let sum_11 = s::add_i8x64(weights_11, addend);
+            let half_12 = s::high_i8x64(sum_11);
+            let weights_12 = s::lookup_i8x64(values_2, index_6);
+            let sum_12 = s::add_i8x64(weights_12, addend);
+            let half_13 = s::high_i8x64(sum_12);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let weights_13 = s::lookup_i8x64(values, index_7);
+            let sum_13 = s::add_i8x64(weights_13, addend);
+            let half_14 = s::high_i8x64(sum_13);
+            let weights_14 = s::lookup_i8x64(values_2, index_7);
+            let sum_14 = s::add_i8x64(weights_14, addend);
+            let half_15 = s::high_i8x64(sum_14);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_15 = s::lookup_i8x64(values, index_8);
+            let sum_15 = s::add_i8x64(weights_15, addend);
+            let half_16 = s::high_i8x64(sum_15);
+            let weights_16 = s::lookup_i8x64(values_2, index_8);
+            let sum_16 = s::add_i8x64(weights_16, addend);
+            let half_17 = s::high_i8x64(sum_16);
+            let half_18 = s::high_f32x16(float_factor);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_12, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_15, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_18));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<2>(products_8, half_11, x_3);
+                let products_10 = s::dot4_s_by_i8x32::<0>(products_9, half_12, x_4);
+                let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<1>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<3>(products_12, half_15, x_3);
+                let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_16, x_4);
+                let sum_19 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_19);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_20 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_20));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(lanes_2);
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<2>(products, half_11, x);
+                let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_12, x_2);
+                let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_15, x);
+                let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum_17);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_18 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_18));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -2873,24 +5674,21 @@ unsafe fn pass_mx4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -2898,12 +5696,13 @@ unsafe fn pass_mx4(
             let weights_8 = s::lookup_i8x64(values, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(power);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let half_10 = s::low_i32x16(s::splat_i32(0));
                 let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
@@ -2912,14 +5711,53 @@ unsafe fn pass_mx4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum_4);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_2));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_4));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_2));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits);
@@ -2928,21 +5766,21 @@ unsafe fn pass_mx4(
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_11 = s::and_i8x64(bytes_6, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_12 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_13 = s::and_i8x64(bytes_7, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_14 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_15 = s::and_i8x64(bytes_8, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_16 = s::high_i8x64(weights_15);
@@ -2950,12 +5788,12 @@ unsafe fn pass_mx4(
             let weights_16 = s::lookup_i8x64(values, index_16);
             let half_17 = s::high_i8x64(weights_16);
             let half_18 = s::high_f32x16(power);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let place = (first_row + row) * block_count + block;
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let half_19 = s::high_i32x16(s::splat_i32(0));
                 let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
@@ -2964,14 +5802,52 @@ unsafe fn pass_mx4(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum_4);
-                let product = s::mul_f32x8(float, half_18);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_2));
+                let place_2 = (first_row + (row + 1)) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_4));
+            }
+            for row in product..size {
+                let place = (first_row + row) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_2));
             }
         }
     }
@@ -3001,7 +5877,7 @@ unsafe fn alone_mx4(
             let place = row * block_count + block;
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
@@ -3011,21 +5887,21 @@ unsafe fn alone_mx4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -3043,9 +5919,8 @@ unsafe fn alone_mx4(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_b8_by256(
+unsafe fn pass_listed_mx4(
     sums: k::Region<f32>,
-    totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
@@ -3060,13 +5935,232 @@ unsafe fn pass_b8_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
+            let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let half_2 = s::low_i8x64(weights_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let half_4 = s::low_i8x64(weights_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let half_6 = s::low_i8x64(weights_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(power);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_2));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_4));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_2));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_10 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_11 = s::high_i8x64(weights_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_6, bits);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_12 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_13 = s::high_i8x64(weights_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_7, bits);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_14 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_15 = s::high_i8x64(weights_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_15 = s::and_i8x64(bytes_8, bits);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_16 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_17 = s::high_i8x64(weights_16);
+            let half_18 = s::high_f32x16(power);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_2));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let place_2 = k::bounded(row_number_2, input_rows) * block_count + block;
+                let x_at_2 = place_2 * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(place_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_4));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_at = place * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_2));
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_b8_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3076,34 +6170,27 @@ unsafe fn pass_b8_by256(
                 let codes_at = at * 512;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half = s::low_i8x64(bytes);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let half_2 = s::low_i8x64(bytes_2);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let half_3 = s::low_i8x64(bytes_3);
-                let sum_3 = codes_at + 192;
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let half_4 = s::low_i8x64(bytes_4);
-                let sum_4 = codes_at + 256;
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let half_5 = s::low_i8x64(bytes_5);
-                let sum_5 = codes_at + 320;
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let half_6 = s::low_i8x64(bytes_6);
-                let sum_6 = codes_at + 384;
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_6));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
                 let half_7 = s::low_i8x64(bytes_7);
-                let sum_7 = codes_at + 448;
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_7));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
                 let half_8 = s::low_i8x64(bytes_8);
                 let half_9 = s::low_i32x16(scale);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let half_10 = s::low_i32x16(lanes_2);
                     let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                     let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
@@ -3112,35 +6199,65 @@ unsafe fn pass_b8_by256(
                     let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
                     let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
-                    let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_2 = s::mul_i32x8(sum_8, half_9);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_3));
-                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_2, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<3>(products_10, half_4, x_3);
+                    let products_12 = s::dot4_s_by_i8x32::<0>(products_11, half_5, x_4);
+                    let products_13 = s::dot4_s_by_i8x32::<1>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<2>(products_13, half_7, x_4);
+                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_2, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
+                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
+                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
                 }
                 let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let half_10 = s::high_i8x64(bytes_9);
-                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let half_11 = s::high_i8x64(bytes_10);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let half_12 = s::high_i8x64(bytes_11);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let half_13 = s::high_i8x64(bytes_12);
-                let bytes_13 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let half_14 = s::high_i8x64(bytes_13);
-                let bytes_14 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let half_15 = s::high_i8x64(bytes_14);
-                let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_6));
+                let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
                 let half_16 = s::high_i8x64(bytes_15);
-                let bytes_16 = s::stream_i8x64(codes.at::<64>(sum_7));
+                let bytes_16 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
                 let half_17 = s::high_i8x64(bytes_16);
                 let half_18 = s::high_i32x16(scale);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                     let half_19 = s::high_i32x16(lanes_2);
                     let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
                     let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
@@ -3149,25 +6266,70 @@ unsafe fn pass_b8_by256(
                     let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
                     let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
-                    let sum_8 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                    let product_2 = s::mul_i32x8(sum_8, half_18);
-                    let sum_9 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_9));
-                    s::store_i32x8(totals.at_mut::<32>(sum_9), s::add_i32x8(total, product_2));
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_11, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<3>(products_10, half_13, x_3);
+                    let products_12 = s::dot4_s_by_i8x32::<0>(products_11, half_14, x_4);
+                    let products_13 = s::dot4_s_by_i8x32::<1>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<2>(products_13, half_16, x_4);
+                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_2, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
+                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
+                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
                 }
             }
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>((first_row + (row + 1)) * quotient + group));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3201,22 +6363,22 @@ unsafe fn alone_b8_by256(
                 let codes_at = at * 512;
                 let x_at = (row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let products = s::dot4_s_by_i8x64::<0>(lanes, bytes, x);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
                 let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
                 let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
                 let product_2 = s::mul_i32x16(sum, scale);
                 totals = s::add_i32x16(totals, product_2);
@@ -3231,13 +6393,12 @@ unsafe fn alone_b8_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n4_by256(
+unsafe fn pass_listed_b8_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -3249,13 +6410,235 @@ unsafe fn pass_n4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_u_i8x16(scale_bytes);
+                let codes_at = at * 512;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let half = s::low_i8x64(bytes);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let half_2 = s::low_i8x64(bytes_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let half_3 = s::low_i8x64(bytes_3);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let half_4 = s::low_i8x64(bytes_4);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let half_5 = s::low_i8x64(bytes_5);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let half_6 = s::low_i8x64(bytes_6);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let half_7 = s::low_i8x64(bytes_7);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let half_8 = s::low_i8x64(bytes_8);
+                let half_9 = s::low_i32x16(scale);
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
+                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
+                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_2, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<3>(products_10, half_4, x_3);
+                    let products_12 = s::dot4_s_by_i8x32::<0>(products_11, half_5, x_4);
+                    let products_13 = s::dot4_s_by_i8x32::<1>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<2>(products_13, half_7, x_4);
+                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_2, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_4, x);
+                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_5, x_2);
+                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_7, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
+                }
+                let bytes_9 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let half_10 = s::high_i8x64(bytes_9);
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let half_11 = s::high_i8x64(bytes_10);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let half_12 = s::high_i8x64(bytes_11);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let half_13 = s::high_i8x64(bytes_12);
+                let bytes_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let half_14 = s::high_i8x64(bytes_13);
+                let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let half_15 = s::high_i8x64(bytes_14);
+                let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let half_16 = s::high_i8x64(bytes_15);
+                let bytes_16 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let half_17 = s::high_i8x64(bytes_16);
+                let half_18 = s::high_i32x16(scale);
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
+                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
+                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_11, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<3>(products_10, half_13, x_3);
+                    let products_12 = s::dot4_s_by_i8x32::<0>(products_11, half_14, x_4);
+                    let products_13 = s::dot4_s_by_i8x32::<1>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<2>(products_13, half_16, x_4);
+                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_2, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<3>(products_3, half_13, x);
+                    let products_5 = s::dot4_s_by_i8x32::<0>(products_4, half_14, x_2);
+                    let products_6 = s::dot4_s_by_i8x32::<1>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<2>(products_6, half_16, x_2);
+                    let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
+                }
+            }
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number_2, input_rows) * quotient + group),
+                );
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3264,8 +6647,8 @@ unsafe fn pass_n4_by256(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_3);
-                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
-                let shift = s::sub_i32x16(product_2, lanes_2);
+                let difference = s::sub_i32x16(lanes_2, bits);
+                let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0202_0202));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 256;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
@@ -3290,123 +6673,205 @@ unsafe fn pass_n4_by256(
                     57,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
-                let half = s::low_i8x64(weights);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let half_2 = s::low_i8x64(weights_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
-                let half_3 = s::low_i8x64(weights_3);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let half_4 = s::low_i8x64(weights_4);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
-                let half_5 = s::low_i8x64(weights_5);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let half_6 = s::low_i8x64(weights_6);
-                let sum_3 = codes_at + 192;
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
-                let half_7 = s::low_i8x64(weights_7);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
                 let weights_8 = s::lookup_i8x64(values, index_8);
-                let half_8 = s::low_i8x64(weights_8);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
                 let half_9 = s::low_i32x16(factor);
-                let half_10 = s::low_i32x16(shift);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                    let product_3 = s::mul_i32x8(half_10, half_11);
-                    let x_at = place * 32;
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                     let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                     let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                     let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_4 = s::mul_i32x8(sum_4, half_9);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_5));
-                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
                 }
                 let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_9 = s::and_i8x64(bytes_5, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_9);
-                let half_11 = s::high_i8x64(weights_9);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
                 let index_10 = s::shr_u_i8x64::<4>(bytes_5);
                 let weights_10 = s::lookup_i8x64(values, index_10);
-                let half_12 = s::high_i8x64(weights_10);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_11 = s::and_i8x64(bytes_6, bits_2);
                 let weights_11 = s::lookup_i8x64(values, index_11);
-                let half_13 = s::high_i8x64(weights_11);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
                 let index_12 = s::shr_u_i8x64::<4>(bytes_6);
                 let weights_12 = s::lookup_i8x64(values, index_12);
-                let half_14 = s::high_i8x64(weights_12);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_13 = s::and_i8x64(bytes_7, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_13);
-                let half_15 = s::high_i8x64(weights_13);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
                 let index_14 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_14 = s::lookup_i8x64(values, index_14);
-                let half_16 = s::high_i8x64(weights_14);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let index_15 = s::and_i8x64(bytes_8, bits_2);
                 let weights_15 = s::lookup_i8x64(values, index_15);
-                let half_17 = s::high_i8x64(weights_15);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
                 let index_16 = s::shr_u_i8x64::<4>(bytes_8);
                 let weights_16 = s::lookup_i8x64(values, index_16);
-                let half_18 = s::high_i8x64(weights_16);
-                let half_19 = s::high_i32x16(factor);
-                let half_20 = s::high_i32x16(shift);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                    let product_3 = s::mul_i32x8(half_20, half_21);
-                    let x_at = place * 32;
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(factor);
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                    let product_4 = s::mul_i32x8(sum_4, half_19);
-                    let sum_5 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_5));
-                    s::store_i32x8(totals.at_mut::<32>(sum_5), s::add_i32x8(total, product_4));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
                 }
             }
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>((first_row + (row + 1)) * quotient + group));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3439,17 +6904,17 @@ unsafe fn alone_n4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, lanes);
-                let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 256;
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
@@ -3476,21 +6941,21 @@ unsafe fn alone_n4_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -3510,13 +6975,12 @@ unsafe fn alone_n4_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l4_by256(
+unsafe fn pass_listed_n4_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -3528,53 +6992,89 @@ unsafe fn pass_l4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let difference = s::sub_i32x16(lanes_2, bits);
+                let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0202_0202));
+                let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 256;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let weights = s::and_i8x64(bytes, bits);
-                let half = s::low_i8x64(weights);
-                let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let half_2 = s::low_i8x64(weights_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
-                let weights_3 = s::and_i8x64(bytes_2, bits);
-                let half_3 = s::low_i8x64(weights_3);
-                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let half_4 = s::low_i8x64(weights_4);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let weights_5 = s::and_i8x64(bytes_3, bits);
-                let half_5 = s::low_i8x64(weights_5);
-                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let half_6 = s::low_i8x64(weights_6);
-                let sum_3 = codes_at + 192;
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let weights_7 = s::and_i8x64(bytes_4, bits);
-                let half_7 = s::low_i8x64(weights_7);
-                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
-                let half_8 = s::low_i8x64(weights_8);
-                let half_9 = s::low_i32x16(scale);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
-                    let x_at = place * 32;
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    -63,
+                    -52,
+                    -42,
+                    -33,
+                    -25,
+                    -18,
+                    -11,
+                    -5,
+                    1,
+                    7,
+                    13,
+                    19,
+                    27,
+                    35,
+                    45,
+                    57,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(factor);
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
                     let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                     let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                     let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
@@ -3582,41 +7082,91 @@ unsafe fn pass_l4_by256(
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_2 = s::mul_i32x8(sum_4, half_9);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_3));
-                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
                 }
                 let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let weights_9 = s::and_i8x64(bytes_5, bits);
-                let half_10 = s::high_i8x64(weights_9);
-                let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
-                let half_11 = s::high_i8x64(weights_10);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
-                let weights_11 = s::and_i8x64(bytes_6, bits);
-                let half_12 = s::high_i8x64(weights_11);
-                let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
-                let half_13 = s::high_i8x64(weights_12);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let weights_13 = s::and_i8x64(bytes_7, bits);
-                let half_14 = s::high_i8x64(weights_13);
-                let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
-                let half_15 = s::high_i8x64(weights_14);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let weights_15 = s::and_i8x64(bytes_8, bits);
-                let half_16 = s::high_i8x64(weights_15);
-                let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
-                let half_17 = s::high_i8x64(weights_16);
-                let half_18 = s::high_i32x16(scale);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)));
-                    let x_at = place * 32;
+                let index_9 = s::and_i8x64(bytes_5, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_9);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+                let weights_10 = s::lookup_i8x64(values, index_10);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_11 = s::and_i8x64(bytes_6, bits_2);
+                let weights_11 = s::lookup_i8x64(values, index_11);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+                let weights_12 = s::lookup_i8x64(values, index_12);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_13 = s::and_i8x64(bytes_7, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_13);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+                let weights_14 = s::lookup_i8x64(values, index_14);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let index_15 = s::and_i8x64(bytes_8, bits_2);
+                let weights_15 = s::lookup_i8x64(values, index_15);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+                let weights_16 = s::lookup_i8x64(values, index_16);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(factor);
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
                     let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
                     let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
                     let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
@@ -3624,25 +7174,312 @@ unsafe fn pass_l4_by256(
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                    let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                    let product_2 = s::mul_i32x8(sum_4, half_18);
-                    let sum_5 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_5));
-                    s::store_i32x8(totals.at_mut::<32>(sum_5), s::add_i32x8(total, product_2));
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
                 }
             }
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
                 let float = s::to_float_i32x16(total);
                 let x_scale = k::load_f32(
                     x_scales
                         .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
                 );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number_2, input_rows) * quotient + group),
+                );
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let addend = s::splat_i32_i8x64(-117901064);
+                let codes_at = at * 256;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let weights = s::and_i8x64(bytes, bits);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(scale);
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
+                }
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let weights_9 = s::and_i8x64(bytes_5, bits);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_11 = s::and_i8x64(bytes_6, bits);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_13 = s::and_i8x64(bytes_7, bits);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_15 = s::and_i8x64(bytes_8, bits);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(scale);
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
+                }
+            }
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>((first_row + (row + 1)) * quotient + group));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3678,24 +7515,24 @@ unsafe fn alone_l4_by256(
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
                 let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3713,13 +7550,12 @@ unsafe fn alone_l4_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l6_by256(
+unsafe fn pass_listed_l4_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -3731,82 +7567,333 @@ unsafe fn pass_l6_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
+                let addend = s::splat_i32_i8x64(-117901064);
+                let codes_at = at * 256;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let weights = s::and_i8x64(bytes, bits);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(scale);
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
+                }
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let weights_9 = s::and_i8x64(bytes_5, bits);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let weights_10 = s::shr_u_i8x64::<4>(bytes_5);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_11 = s::and_i8x64(bytes_6, bits);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let weights_12 = s::shr_u_i8x64::<4>(bytes_6);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_13 = s::and_i8x64(bytes_7, bits);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let weights_14 = s::shr_u_i8x64::<4>(bytes_7);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_15 = s::and_i8x64(bytes_8, bits);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let weights_16 = s::shr_u_i8x64::<4>(bytes_8);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(scale);
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
+                }
+            }
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number_2, input_rows) * quotient + group),
+                );
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let addend = s::splat_i32_i8x64(-522133280);
                 let codes_at = at * 384;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
-                let half = s::low_i8x64(weights);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
-                let half_2 = s::low_i8x64(weights_2);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
-                let half_3 = s::low_i8x64(weights_3);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
                 let bits_9 = s::or_i8x64(bits_6, bits_8);
                 let weights_4 = s::and_i8x64(bits_9, bits);
-                let half_4 = s::low_i8x64(weights_4);
-                let sum_3 = codes_at + 192;
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
-                let half_5 = s::low_i8x64(weights_5);
-                let sum_4 = codes_at + 256;
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
-                let half_6 = s::low_i8x64(weights_6);
-                let sum_5 = codes_at + 320;
-                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
-                let half_7 = s::low_i8x64(weights_7);
-                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
                 let weights_8 = s::and_i8x64(bits_14, bits);
-                let half_8 = s::low_i8x64(weights_8);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
                 let half_9 = s::low_i32x16(scale);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_10 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
-                    let x_at = place * 32;
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
                     let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                     let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
                     let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
@@ -3814,65 +7901,102 @@ unsafe fn pass_l6_by256(
                     let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                    let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_2 = s::mul_i32x8(sum_6, half_9);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_3));
-                    s::store_i32x8(totals.at_mut::<32>(product_3), s::add_i32x8(total, product_2));
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_2, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<3>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<0>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_7, x_4);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
                 }
                 let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let weights_9 = s::and_i8x64(bytes_13, bits);
-                let half_10 = s::high_i8x64(weights_9);
-                let bytes_14 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_10 = s::and_i8x64(bytes_14, bits);
-                let half_11 = s::high_i8x64(weights_10);
-                let bytes_15 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_11 = s::and_i8x64(bytes_15, bits);
-                let half_12 = s::high_i8x64(weights_11);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
                 let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
                 let bits_15 = s::and_i8x64(shifted_7, bits_2);
-                let bytes_17 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_17 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
                 let bits_16 = s::and_i8x64(shifted_8, bits_4);
                 let bits_17 = s::or_i8x64(bits_15, bits_16);
-                let bytes_18 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_18 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
                 let bits_18 = s::and_i8x64(shifted_9, bits_7);
                 let bits_19 = s::or_i8x64(bits_17, bits_18);
                 let weights_12 = s::and_i8x64(bits_19, bits);
-                let half_13 = s::high_i8x64(weights_12);
-                let bytes_19 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_19 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_13 = s::and_i8x64(bytes_19, bits);
-                let half_14 = s::high_i8x64(weights_13);
-                let bytes_20 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let bytes_20 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_14 = s::and_i8x64(bytes_20, bits);
-                let half_15 = s::high_i8x64(weights_14);
-                let bytes_21 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_21 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_15 = s::and_i8x64(bytes_21, bits);
-                let half_16 = s::high_i8x64(weights_15);
-                let bytes_22 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let bytes_22 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
                 let bits_20 = s::and_i8x64(shifted_10, bits_2);
-                let bytes_23 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_23 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
                 let bits_21 = s::and_i8x64(shifted_11, bits_4);
                 let bits_22 = s::or_i8x64(bits_20, bits_21);
-                let bytes_24 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_24 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
                 let bits_23 = s::and_i8x64(shifted_12, bits_7);
                 let bits_24 = s::or_i8x64(bits_22, bits_23);
                 let weights_16 = s::and_i8x64(bits_24, bits);
-                let half_17 = s::high_i8x64(weights_16);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
                 let half_18 = s::high_i32x16(scale);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_19 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)));
-                    let x_at = place * 32;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
                     let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
                     let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
                     let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
@@ -3880,25 +8004,70 @@ unsafe fn pass_l6_by256(
                     let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
                     let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
-                    let sum_6 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                    let product_2 = s::mul_i32x8(sum_6, half_18);
-                    let sum_7 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_7));
-                    s::store_i32x8(totals.at_mut::<32>(sum_7), s::add_i32x8(total, product_2));
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_11, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<3>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<0>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_16, x_4);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
                 }
             }
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>((first_row + (row + 1)) * quotient + group));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3934,61 +8103,56 @@ unsafe fn alone_l6_by256(
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
                 let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-32)), weights, x);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
                 let products_2 = s::dot4_s_by_i8x64::<1>(products, weights_2, x);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
                 let products_3 = s::dot4_s_by_i8x64::<2>(products_2, weights_3, x);
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
                 let bits_9 = s::or_i8x64(bits_6, bits_8);
                 let weights_4 = s::and_i8x64(bits_9, bits);
                 let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-                let sum_3 = codes_at + 192;
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
                 let products_5 = s::dot4_s_by_i8x64::<3>(products_4, weights_5, x);
-                let sum_4 = codes_at + 256;
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
                 let products_6 = s::dot4_s_by_i8x64::<0>(products_5, weights_6, x_2);
-                let sum_5 = codes_at + 320;
-                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
                 let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
-                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
                 let weights_8 = s::and_i8x64(bits_14, bits);
-                let sum_6 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-                let product_2 = s::mul_i32x16(sum_6, scale);
+                let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
+                let product_2 = s::mul_i32x16(sum, scale);
                 totals = s::add_i32x16(totals, product_2);
             }
             let float = s::to_float_i32x16(totals);
@@ -4001,13 +8165,12 @@ unsafe fn alone_l6_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n5_by256(
+unsafe fn pass_listed_l6_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -4019,13 +8182,312 @@ unsafe fn pass_n5_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let addend = s::splat_i32_i8x64(-522133280);
+                let codes_at = at * 384;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let weights = s::and_i8x64(bytes, bits);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_2 = s::and_i8x64(bytes_2, bits);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_3 = s::and_i8x64(bytes_3, bits);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<6>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+                let bits_3 = s::and_i8x64(shifted, bits_2);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+                let bits_5 = s::and_i8x64(shifted_2, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+                let bits_8 = s::and_i8x64(shifted_3, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let weights_4 = s::and_i8x64(bits_9, bits);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_5 = s::and_i8x64(bytes_7, bits);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_6 = s::and_i8x64(bytes_8, bits);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_7 = s::and_i8x64(bytes_9, bits);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_4, bits_2);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_5, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_6, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let weights_8 = s::and_i8x64(bits_14, bits);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(scale);
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_2, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<3>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<0>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_7, x_4);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
+                }
+                let bytes_13 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let weights_9 = s::and_i8x64(bytes_13, bits);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let bytes_14 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_10 = s::and_i8x64(bytes_14, bits);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_15 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_11 = s::and_i8x64(bytes_15, bits);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let bytes_16 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted_7 = s::shr_u_i8x64::<6>(bytes_16);
+                let bits_15 = s::and_i8x64(shifted_7, bits_2);
+                let bytes_17 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_8 = s::shr_u_i8x64::<4>(bytes_17);
+                let bits_16 = s::and_i8x64(shifted_8, bits_4);
+                let bits_17 = s::or_i8x64(bits_15, bits_16);
+                let bytes_18 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_9 = s::shr_u_i8x64::<2>(bytes_18);
+                let bits_18 = s::and_i8x64(shifted_9, bits_7);
+                let bits_19 = s::or_i8x64(bits_17, bits_18);
+                let weights_12 = s::and_i8x64(bits_19, bits);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_19 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_13 = s::and_i8x64(bytes_19, bits);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let bytes_20 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_14 = s::and_i8x64(bytes_20, bits);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_21 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_15 = s::and_i8x64(bytes_21, bits);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let bytes_22 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let shifted_10 = s::shr_u_i8x64::<6>(bytes_22);
+                let bits_20 = s::and_i8x64(shifted_10, bits_2);
+                let bytes_23 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_11 = s::shr_u_i8x64::<4>(bytes_23);
+                let bits_21 = s::and_i8x64(shifted_11, bits_4);
+                let bits_22 = s::or_i8x64(bits_20, bits_21);
+                let bytes_24 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let shifted_12 = s::shr_u_i8x64::<2>(bytes_24);
+                let bits_23 = s::and_i8x64(shifted_12, bits_7);
+                let bits_24 = s::or_i8x64(bits_22, bits_23);
+                let weights_16 = s::and_i8x64(bits_24, bits);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(scale);
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<1>(products_8, half_11, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<2>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<3>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<0>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_16, x_4);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<1>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<2>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<3>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<0>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
+                }
+            }
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number_2, input_rows) * quotient + group),
+                );
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -4034,13 +8496,12 @@ unsafe fn pass_n5_by256(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_3);
-                let product_2 = s::mul_i32x16(bits, lanes_3);
-                let shift = s::sub_i32x16(product_2, lanes_2);
+                let difference = s::sub_i32x16(lanes_2, bits);
+                let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0101_0101));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 320;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let sum = codes_at + 256;
-                let tops = s::stream_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let bits_3 = s::and_i8x64(bytes, bits_2);
                 let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
@@ -4067,181 +8528,263 @@ unsafe fn pass_n5_by256(
                 ]);
                 let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
                 let weights = s::lookup32_i8x64(lower, upper, index);
-                let half = s::low_i8x64(weights);
-                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes);
                 let bits_6 = s::and_i8x64(tops_2, bits_4);
                 let index_2 = s::or_i8x64(shifted_2, bits_6);
                 let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
-                let half_2 = s::low_i8x64(weights_2);
-                let sum_2 = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_7 = s::and_i8x64(bytes_2, bits_2);
                 let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
                 let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
                 let index_3 = s::or_i8x64(bits_7, bits_8);
                 let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
-                let half_3 = s::low_i8x64(weights_3);
-                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
                 let bits_9 = s::and_i8x64(shifted_5, bits_4);
                 let index_4 = s::or_i8x64(shifted_4, bits_9);
                 let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
-                let half_4 = s::low_i8x64(weights_4);
-                let sum_3 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_10 = s::and_i8x64(bytes_3, bits_2);
                 let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
                 let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
                 let index_5 = s::or_i8x64(bits_10, bits_11);
                 let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
-                let half_5 = s::low_i8x64(weights_5);
-                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
                 let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
                 let bits_12 = s::and_i8x64(shifted_8, bits_4);
                 let index_6 = s::or_i8x64(shifted_7, bits_12);
                 let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
-                let half_6 = s::low_i8x64(weights_6);
-                let sum_4 = codes_at + 192;
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_4));
-                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_13 = s::and_i8x64(bytes_4, bits_2);
                 let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
                 let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
                 let index_7 = s::or_i8x64(bits_13, bits_14);
                 let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
-                let half_7 = s::low_i8x64(weights_7);
-                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
                 let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
                 let bits_15 = s::and_i8x64(shifted_11, bits_4);
                 let index_8 = s::or_i8x64(shifted_10, bits_15);
                 let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
-                let half_8 = s::low_i8x64(weights_8);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
                 let half_9 = s::low_i32x16(factor);
-                let half_10 = s::low_i32x16(shift);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                    let product_3 = s::mul_i32x8(half_10, half_11);
-                    let x_at = place * 32;
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                     let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                     let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                     let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_4 = s::mul_i32x8(sum_5, half_9);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_5));
-                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
                 }
                 let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let tops_9 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_16 = s::and_i8x64(bytes_5, bits_2);
                 let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
                 let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
                 let index_9 = s::or_i8x64(bits_16, bits_17);
                 let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
-                let half_11 = s::high_i8x64(weights_9);
-                let tops_10 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_18 = s::and_i8x64(tops_10, bits_4);
                 let index_10 = s::or_i8x64(shifted_13, bits_18);
                 let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
-                let half_12 = s::high_i8x64(weights_10);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let tops_11 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_19 = s::and_i8x64(bytes_6, bits_2);
                 let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
                 let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
                 let index_11 = s::or_i8x64(bits_19, bits_20);
                 let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
-                let half_13 = s::high_i8x64(weights_11);
-                let tops_12 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
                 let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
                 let bits_21 = s::and_i8x64(shifted_16, bits_4);
                 let index_12 = s::or_i8x64(shifted_15, bits_21);
                 let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
-                let half_14 = s::high_i8x64(weights_12);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
-                let tops_13 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_22 = s::and_i8x64(bytes_7, bits_2);
                 let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
                 let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
                 let index_13 = s::or_i8x64(bits_22, bits_23);
                 let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
-                let half_15 = s::high_i8x64(weights_13);
-                let tops_14 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
                 let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
                 let bits_24 = s::and_i8x64(shifted_19, bits_4);
                 let index_14 = s::or_i8x64(shifted_18, bits_24);
                 let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
-                let half_16 = s::high_i8x64(weights_14);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
-                let tops_15 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_25 = s::and_i8x64(bytes_8, bits_2);
                 let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
                 let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
                 let index_15 = s::or_i8x64(bits_25, bits_26);
                 let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
-                let half_17 = s::high_i8x64(weights_15);
-                let tops_16 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
                 let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
                 let bits_27 = s::and_i8x64(shifted_22, bits_4);
                 let index_16 = s::or_i8x64(shifted_21, bits_27);
                 let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
-                let half_18 = s::high_i8x64(weights_16);
-                let half_19 = s::high_i32x16(factor);
-                let half_20 = s::high_i32x16(shift);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                    let product_3 = s::mul_i32x8(half_20, half_21);
-                    let x_at = place * 32;
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(factor);
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                    let sum_5 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                    let product_4 = s::mul_i32x8(sum_5, half_19);
-                    let sum_6 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_6));
-                    s::store_i32x8(totals.at_mut::<32>(sum_6), s::add_i32x8(total, product_4));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
                 }
             }
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>((first_row + (row + 1)) * quotient + group));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -4274,20 +8817,22 @@ unsafe fn alone_n5_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, lanes_2);
                 let shift = s::sub_i32x16(product_2, lanes);
-                let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 320;
+                let half = s::low_i32x16(factor);
+                let half_2 = s::low_i32x16(shift);
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let half_3 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_3 = s::mul_i32x8(half_2, half_3);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let sum = codes_at + 256;
-                let tops = s::stream_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let bits_3 = s::and_i8x64(bytes, bits_2);
                 let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
@@ -4314,60 +8859,152 @@ unsafe fn alone_n5_by256(
                 ]);
                 let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
                 let weights = s::lookup32_i8x64(lower, upper, index);
-                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
-                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let half_4 = s::low_i8x64(weights);
+                let products = s::dot4_s_by_i8x32::<0>(product_3, half_4, x);
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes);
                 let bits_6 = s::and_i8x64(tops_2, bits_4);
                 let index_2 = s::or_i8x64(shifted_2, bits_6);
                 let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
-                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let half_5 = s::low_i8x64(weights_2);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_5, x_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_7 = s::and_i8x64(bytes_2, bits_2);
                 let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
                 let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
                 let index_3 = s::or_i8x64(bits_7, bits_8);
                 let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
-                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
-                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let half_6 = s::low_i8x64(weights_3);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_6, x);
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
                 let bits_9 = s::and_i8x64(shifted_5, bits_4);
                 let index_4 = s::or_i8x64(shifted_4, bits_9);
                 let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
-                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let half_7 = s::low_i8x64(weights_4);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_7, x_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_10 = s::and_i8x64(bytes_3, bits_2);
                 let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
                 let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
                 let index_5 = s::or_i8x64(bits_10, bits_11);
                 let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
-                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
-                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let half_8 = s::low_i8x64(weights_5);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_8, x);
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
                 let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
                 let bits_12 = s::and_i8x64(shifted_8, bits_4);
                 let index_6 = s::or_i8x64(shifted_7, bits_12);
                 let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
-                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
-                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let half_9 = s::low_i8x64(weights_6);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_9, x_2);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_13 = s::and_i8x64(bytes_4, bits_2);
                 let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
                 let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
                 let index_7 = s::or_i8x64(bits_13, bits_14);
                 let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
-                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
-                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let half_10 = s::low_i8x64(weights_7);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_10, x);
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
                 let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
                 let bits_15 = s::and_i8x64(shifted_11, bits_4);
                 let index_8 = s::or_i8x64(shifted_10, bits_15);
                 let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
-                let sum_2 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-                let product_4 = s::mul_i32x16(sum_2, factor);
-                totals = s::add_i32x16(totals, product_4);
+                let half_11 = s::low_i8x64(weights_8);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_11, x_2);
+                let product_4 = s::mul_i32x8(sum, half);
+                let before = totals;
+                let half_12 = s::low_i32x16(before);
+                let sum_2 = s::add_i32x8(half_12, product_4);
+                let half_13 = s::high_i32x16(before);
+                totals = s::join_i32x8(sum_2, half_13);
+                let half_14 = s::high_i32x16(factor);
+                let half_15 = s::high_i32x16(shift);
+                let x_sum_2 = k::load_i32(x_sums.at::<4>(place));
+                let half_16 = s::low_i32x16(s::splat_i32(x_sum_2));
+                let product_5 = s::mul_i32x8(half_15, half_16);
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_16 = s::and_i8x64(bytes_5, bits_2);
+                let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+                let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+                let index_9 = s::or_i8x64(bits_16, bits_17);
+                let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
+                let half_17 = s::high_i8x64(weights_9);
+                let products_8 = s::dot4_s_by_i8x32::<0>(product_5, half_17, x_3);
+                let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_18 = s::and_i8x64(tops_10, bits_4);
+                let index_10 = s::or_i8x64(shifted_13, bits_18);
+                let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
+                let half_18 = s::high_i8x64(weights_10);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_18, x_4);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_19 = s::and_i8x64(bytes_6, bits_2);
+                let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+                let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+                let index_11 = s::or_i8x64(bits_19, bits_20);
+                let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
+                let half_19 = s::high_i8x64(weights_11);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_19, x_3);
+                let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+                let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+                let bits_21 = s::and_i8x64(shifted_16, bits_4);
+                let index_12 = s::or_i8x64(shifted_15, bits_21);
+                let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
+                let half_20 = s::high_i8x64(weights_12);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_20, x_4);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_22 = s::and_i8x64(bytes_7, bits_2);
+                let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+                let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+                let index_13 = s::or_i8x64(bits_22, bits_23);
+                let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
+                let half_21 = s::high_i8x64(weights_13);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_21, x_3);
+                let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+                let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+                let bits_24 = s::and_i8x64(shifted_19, bits_4);
+                let index_14 = s::or_i8x64(shifted_18, bits_24);
+                let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
+                let half_22 = s::high_i8x64(weights_14);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_22, x_4);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_25 = s::and_i8x64(bytes_8, bits_2);
+                let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+                let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+                let index_15 = s::or_i8x64(bits_25, bits_26);
+                let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
+                let half_23 = s::high_i8x64(weights_15);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_23, x_3);
+                let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+                let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+                let bits_27 = s::and_i8x64(shifted_22, bits_4);
+                let index_16 = s::or_i8x64(shifted_21, bits_27);
+                let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
+                let half_24 = s::high_i8x64(weights_16);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_24, x_4);
+                let product_6 = s::mul_i32x8(sum_3, half_14);
+                let before_2 = totals;
+                let half_25 = s::low_i32x16(before_2);
+                let half_26 = s::high_i32x16(before_2);
+                let sum_4 = s::add_i32x8(half_26, product_6);
+                totals = s::join_i32x8(half_25, sum_4);
             }
             let float = s::to_float_i32x16(totals);
             let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
@@ -4379,13 +9016,12 @@ unsafe fn alone_n5_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n3_by256(
+unsafe fn pass_listed_n5_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -4397,13 +9033,13 @@ unsafe fn pass_n3_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -4412,8 +9048,358 @@ unsafe fn pass_n3_by256(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_3);
-                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, lanes_2);
+                let difference = s::sub_i32x16(lanes_2, bits);
+                let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0101_0101));
+                let factor = s::or_i32x16(scale, lanes_3);
+                let codes_at = at * 320;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let bits_3 = s::and_i8x64(bytes, bits_2);
+                let shifted = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops));
+                let bits_4 = s::splat_i32_i8x64(0x1010_1010);
+                let bits_5 = s::and_i8x64(s::bits_i32x16_i8x64(shifted), bits_4);
+                let index = s::or_i8x64(bits_3, bits_5);
+                let lower = s::lanes_i8x16([
+                    -65,
+                    -58,
+                    -50,
+                    -45,
+                    -41,
+                    -37,
+                    -33,
+                    -29,
+                    -25,
+                    -21,
+                    -18,
+                    -15,
+                    -12,
+                    -9,
+                    -6,
+                    -3,
+                ]);
+                let upper = s::lanes_i8x16([0, 3, 5, 8, 11, 14, 17, 21, 25, 29, 33, 37, 42, 47, 53, 62]);
+                let weights = s::lookup32_i8x64(lower, upper, index);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes);
+                let bits_6 = s::and_i8x64(tops_2, bits_4);
+                let index_2 = s::or_i8x64(shifted_2, bits_6);
+                let weights_2 = s::lookup32_i8x64(lower, upper, index_2);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_7 = s::and_i8x64(bytes_2, bits_2);
+                let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
+                let bits_8 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_3), bits_4);
+                let index_3 = s::or_i8x64(bits_7, bits_8);
+                let weights_3 = s::lookup32_i8x64(lower, upper, index_3);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let shifted_5 = s::shr_u_i8x64::<1>(tops_4);
+                let bits_9 = s::and_i8x64(shifted_5, bits_4);
+                let index_4 = s::or_i8x64(shifted_4, bits_9);
+                let weights_4 = s::lookup32_i8x64(lower, upper, index_4);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_10 = s::and_i8x64(bytes_3, bits_2);
+                let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
+                let bits_11 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_6), bits_4);
+                let index_5 = s::or_i8x64(bits_10, bits_11);
+                let weights_5 = s::lookup32_i8x64(lower, upper, index_5);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_7 = s::shr_u_i8x64::<4>(bytes_3);
+                let shifted_8 = s::shr_u_i8x64::<2>(tops_6);
+                let bits_12 = s::and_i8x64(shifted_8, bits_4);
+                let index_6 = s::or_i8x64(shifted_7, bits_12);
+                let weights_6 = s::lookup32_i8x64(lower, upper, index_6);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_13 = s::and_i8x64(bytes_4, bits_2);
+                let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
+                let bits_14 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_9), bits_4);
+                let index_7 = s::or_i8x64(bits_13, bits_14);
+                let weights_7 = s::lookup32_i8x64(lower, upper, index_7);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_10 = s::shr_u_i8x64::<4>(bytes_4);
+                let shifted_11 = s::shr_u_i8x64::<3>(tops_8);
+                let bits_15 = s::and_i8x64(shifted_11, bits_4);
+                let index_8 = s::or_i8x64(shifted_10, bits_15);
+                let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(factor);
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
+                }
+                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops_9 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_16 = s::and_i8x64(bytes_5, bits_2);
+                let shifted_12 = s::shl_i32x16::<4>(s::bits_i8x64_i32x16(tops_9));
+                let bits_17 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_12), bits_4);
+                let index_9 = s::or_i8x64(bits_16, bits_17);
+                let weights_9 = s::lookup32_i8x64(lower, upper, index_9);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let tops_10 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_13 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_18 = s::and_i8x64(tops_10, bits_4);
+                let index_10 = s::or_i8x64(shifted_13, bits_18);
+                let weights_10 = s::lookup32_i8x64(lower, upper, index_10);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_19 = s::and_i8x64(bytes_6, bits_2);
+                let shifted_14 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_11));
+                let bits_20 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_14), bits_4);
+                let index_11 = s::or_i8x64(bits_19, bits_20);
+                let weights_11 = s::lookup32_i8x64(lower, upper, index_11);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let tops_12 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_15 = s::shr_u_i8x64::<4>(bytes_6);
+                let shifted_16 = s::shr_u_i8x64::<1>(tops_12);
+                let bits_21 = s::and_i8x64(shifted_16, bits_4);
+                let index_12 = s::or_i8x64(shifted_15, bits_21);
+                let weights_12 = s::lookup32_i8x64(lower, upper, index_12);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_13 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_22 = s::and_i8x64(bytes_7, bits_2);
+                let shifted_17 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_13));
+                let bits_23 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_17), bits_4);
+                let index_13 = s::or_i8x64(bits_22, bits_23);
+                let weights_13 = s::lookup32_i8x64(lower, upper, index_13);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let tops_14 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_18 = s::shr_u_i8x64::<4>(bytes_7);
+                let shifted_19 = s::shr_u_i8x64::<2>(tops_14);
+                let bits_24 = s::and_i8x64(shifted_19, bits_4);
+                let index_14 = s::or_i8x64(shifted_18, bits_24);
+                let weights_14 = s::lookup32_i8x64(lower, upper, index_14);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_15 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bits_25 = s::and_i8x64(bytes_8, bits_2);
+                let shifted_20 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_15));
+                let bits_26 = s::and_i8x64(s::bits_i32x16_i8x64(shifted_20), bits_4);
+                let index_15 = s::or_i8x64(bits_25, bits_26);
+                let weights_15 = s::lookup32_i8x64(lower, upper, index_15);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let tops_16 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_21 = s::shr_u_i8x64::<4>(bytes_8);
+                let shifted_22 = s::shr_u_i8x64::<3>(tops_16);
+                let bits_27 = s::and_i8x64(shifted_22, bits_4);
+                let index_16 = s::or_i8x64(shifted_21, bits_27);
+                let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(factor);
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
+                }
+            }
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number_2, input_rows) * quotient + group),
+                );
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let difference = s::sub_i32x16(lanes_2, bits);
+                let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0303_0303));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 192;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
@@ -4438,145 +9424,228 @@ unsafe fn pass_n3_by256(
                     26,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
-                let half = s::low_i8x64(weights);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let half_2 = s::low_i8x64(weights_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
-                let half_3 = s::low_i8x64(weights_3);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let half_4 = s::low_i8x64(weights_4);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
-                let half_5 = s::low_i8x64(weights_5);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let half_6 = s::low_i8x64(weights_6);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_3 = s::splat_i32_i8x64(0x1111_1111);
                 let bits_4 = s::and_i8x64(shifted, bits_3);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_5 = s::splat_i32_i8x64(0x2222_2222);
                 let bits_6 = s::and_i8x64(shifted_2, bits_5);
                 let bits_7 = s::or_i8x64(bits_4, bits_6);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_8 = s::splat_i32_i8x64(0x4444_4444);
                 let bits_9 = s::and_i8x64(shifted_3, bits_8);
                 let bits_10 = s::or_i8x64(bits_7, bits_9);
                 let index_7 = s::and_i8x64(bits_10, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
-                let half_7 = s::low_i8x64(weights_7);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
                 let index_8 = s::shr_u_i8x64::<4>(bits_10);
                 let weights_8 = s::lookup_i8x64(values, index_8);
-                let half_8 = s::low_i8x64(weights_8);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
                 let half_9 = s::low_i32x16(factor);
-                let half_10 = s::low_i32x16(shift);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                    let product_3 = s::mul_i32x8(half_10, half_11);
-                    let x_at = place * 32;
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                     let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
                     let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
                     let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
                     let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                     let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                    let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_4 = s::mul_i32x8(sum_3, half_9);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_5));
-                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
                 }
                 let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_9 = s::and_i8x64(bytes_7, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_9);
-                let half_11 = s::high_i8x64(weights_9);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
                 let index_10 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_10 = s::lookup_i8x64(values, index_10);
-                let half_12 = s::high_i8x64(weights_10);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_11 = s::and_i8x64(bytes_8, bits_2);
                 let weights_11 = s::lookup_i8x64(values, index_11);
-                let half_13 = s::high_i8x64(weights_11);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
                 let index_12 = s::shr_u_i8x64::<4>(bytes_8);
                 let weights_12 = s::lookup_i8x64(values, index_12);
-                let half_14 = s::high_i8x64(weights_12);
-                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_13 = s::and_i8x64(bytes_9, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_13);
-                let half_15 = s::high_i8x64(weights_13);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
                 let index_14 = s::shr_u_i8x64::<4>(bytes_9);
                 let weights_14 = s::lookup_i8x64(values, index_14);
-                let half_16 = s::high_i8x64(weights_14);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
                 let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
                 let bits_11 = s::and_i8x64(shifted_4, bits_3);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
                 let bits_12 = s::and_i8x64(shifted_5, bits_5);
                 let bits_13 = s::or_i8x64(bits_11, bits_12);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
                 let bits_14 = s::and_i8x64(shifted_6, bits_8);
                 let bits_15 = s::or_i8x64(bits_13, bits_14);
                 let index_15 = s::and_i8x64(bits_15, bits_2);
                 let weights_15 = s::lookup_i8x64(values, index_15);
-                let half_17 = s::high_i8x64(weights_15);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
                 let index_16 = s::shr_u_i8x64::<4>(bits_15);
                 let weights_16 = s::lookup_i8x64(values, index_16);
-                let half_18 = s::high_i8x64(weights_16);
-                let half_19 = s::high_i32x16(factor);
-                let half_20 = s::high_i32x16(shift);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                    let product_3 = s::mul_i32x8(half_20, half_21);
-                    let x_at = place * 32;
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(factor);
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
-                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_12, x_2);
-                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_13, x);
-                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_14, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_15, x);
-                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_16, x_2);
-                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_17, x);
-                    let sum_3 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                    let product_4 = s::mul_i32x8(sum_3, half_19);
-                    let sum_4 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_4));
-                    s::store_i32x8(totals.at_mut::<32>(sum_4), s::add_i32x8(total, product_4));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
                 }
             }
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>((first_row + (row + 1)) * quotient + group));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -4609,17 +9678,20 @@ unsafe fn alone_n3_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, lanes);
-                let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 192;
+                let half = s::low_i32x16(factor);
+                let half_2 = s::low_i32x16(shift);
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let half_3 = s::low_i32x16(s::splat_i32(x_sum));
+                let product_3 = s::mul_i32x8(half_2, half_3);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
@@ -4642,45 +9714,117 @@ unsafe fn alone_n3_by256(
                     26,
                 ]);
                 let weights = s::lookup_i8x64(values, index);
-                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let half_4 = s::low_i8x64(weights);
+                let products = s::dot4_s_by_i8x32::<0>(product_3, half_4, x);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let half_5 = s::low_i8x64(weights_2);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_5, x_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
-                let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
+                let half_6 = s::low_i8x64(weights_3);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_6, x);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let half_7 = s::low_i8x64(weights_4);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_7, x_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
-                let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
+                let half_8 = s::low_i8x64(weights_5);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_8, x);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
+                let half_9 = s::low_i8x64(weights_6);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_9, x_2);
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
-                let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+                let bits_4 = s::and_i8x64(shifted, bits_3);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
-                let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
-                let bits_5 = s::or_i8x64(bits_3, bits_4);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+                let bits_6 = s::and_i8x64(shifted_2, bits_5);
+                let bits_7 = s::or_i8x64(bits_4, bits_6);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
-                let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
-                let bits_7 = s::or_i8x64(bits_5, bits_6);
-                let index_7 = s::and_i8x64(bits_7, bits_2);
+                let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+                let bits_9 = s::and_i8x64(shifted_3, bits_8);
+                let bits_10 = s::or_i8x64(bits_7, bits_9);
+                let index_7 = s::and_i8x64(bits_10, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
-                let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
-                let index_8 = s::shr_u_i8x64::<4>(bits_7);
+                let half_10 = s::low_i8x64(weights_7);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_10, x);
+                let index_8 = s::shr_u_i8x64::<4>(bits_10);
                 let weights_8 = s::lookup_i8x64(values, index_8);
-                let sum_3 = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-                let product_4 = s::mul_i32x16(sum_3, factor);
-                totals = s::add_i32x16(totals, product_4);
+                let half_11 = s::low_i8x64(weights_8);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_11, x_2);
+                let product_4 = s::mul_i32x8(sum, half);
+                let before = totals;
+                let half_12 = s::low_i32x16(before);
+                let sum_2 = s::add_i32x8(half_12, product_4);
+                let half_13 = s::high_i32x16(before);
+                totals = s::join_i32x8(sum_2, half_13);
+                let half_14 = s::high_i32x16(factor);
+                let half_15 = s::high_i32x16(shift);
+                let x_sum_2 = k::load_i32(x_sums.at::<4>(place));
+                let half_16 = s::low_i32x16(s::splat_i32(x_sum_2));
+                let product_5 = s::mul_i32x8(half_15, half_16);
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let index_9 = s::and_i8x64(bytes_7, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_9);
+                let half_17 = s::high_i8x64(weights_9);
+                let products_8 = s::dot4_s_by_i8x32::<0>(product_5, half_17, x_3);
+                let index_10 = s::shr_u_i8x64::<4>(bytes_7);
+                let weights_10 = s::lookup_i8x64(values, index_10);
+                let half_18 = s::high_i8x64(weights_10);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_18, x_4);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_11 = s::and_i8x64(bytes_8, bits_2);
+                let weights_11 = s::lookup_i8x64(values, index_11);
+                let half_19 = s::high_i8x64(weights_11);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_19, x_3);
+                let index_12 = s::shr_u_i8x64::<4>(bytes_8);
+                let weights_12 = s::lookup_i8x64(values, index_12);
+                let half_20 = s::high_i8x64(weights_12);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_20, x_4);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_13 = s::and_i8x64(bytes_9, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_13);
+                let half_21 = s::high_i8x64(weights_13);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_21, x_3);
+                let index_14 = s::shr_u_i8x64::<4>(bytes_9);
+                let weights_14 = s::lookup_i8x64(values, index_14);
+                let half_22 = s::high_i8x64(weights_14);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_22, x_4);
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
+                let bits_11 = s::and_i8x64(shifted_4, bits_3);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
+                let bits_12 = s::and_i8x64(shifted_5, bits_5);
+                let bits_13 = s::or_i8x64(bits_11, bits_12);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
+                let bits_14 = s::and_i8x64(shifted_6, bits_8);
+                let bits_15 = s::or_i8x64(bits_13, bits_14);
+                let index_15 = s::and_i8x64(bits_15, bits_2);
+                let weights_15 = s::lookup_i8x64(values, index_15);
+                let half_23 = s::high_i8x64(weights_15);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_23, x_3);
+                let index_16 = s::shr_u_i8x64::<4>(bits_15);
+                let weights_16 = s::lookup_i8x64(values, index_16);
+                let half_24 = s::high_i8x64(weights_16);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_24, x_4);
+                let product_6 = s::mul_i32x8(sum_3, half_14);
+                let before_2 = totals;
+                let half_25 = s::low_i32x16(before_2);
+                let half_26 = s::high_i32x16(before_2);
+                let sum_4 = s::add_i32x8(half_26, product_6);
+                totals = s::join_i32x8(half_25, sum_4);
             }
             let float = s::to_float_i32x16(totals);
             let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
@@ -4692,13 +9836,12 @@ unsafe fn alone_n3_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n2_by256(
+unsafe fn pass_listed_n3_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
@@ -4710,13 +9853,13 @@ unsafe fn pass_n2_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -4725,8 +9868,317 @@ unsafe fn pass_n2_by256(
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
                 let bits = s::and_i32x16(scale, lanes_3);
-                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, lanes_2);
+                let difference = s::sub_i32x16(lanes_2, bits);
+                let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0303_0303));
+                let factor = s::or_i32x16(scale, lanes_3);
+                let codes_at = at * 192;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    -37,
+                    -22,
+                    -13,
+                    -6,
+                    0,
+                    7,
+                    15,
+                    26,
+                    -37,
+                    -22,
+                    -13,
+                    -6,
+                    0,
+                    7,
+                    15,
+                    26,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_3 = s::splat_i32_i8x64(0x1111_1111);
+                let bits_4 = s::and_i8x64(shifted, bits_3);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_5 = s::splat_i32_i8x64(0x2222_2222);
+                let bits_6 = s::and_i8x64(shifted_2, bits_5);
+                let bits_7 = s::or_i8x64(bits_4, bits_6);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_8 = s::splat_i32_i8x64(0x4444_4444);
+                let bits_9 = s::and_i8x64(shifted_3, bits_8);
+                let bits_10 = s::or_i8x64(bits_7, bits_9);
+                let index_7 = s::and_i8x64(bits_10, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let index_8 = s::shr_u_i8x64::<4>(bits_10);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(factor);
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
+                }
+                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let index_9 = s::and_i8x64(bytes_7, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_9);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let index_10 = s::shr_u_i8x64::<4>(bytes_7);
+                let weights_10 = s::lookup_i8x64(values, index_10);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_11 = s::and_i8x64(bytes_8, bits_2);
+                let weights_11 = s::lookup_i8x64(values, index_11);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let index_12 = s::shr_u_i8x64::<4>(bytes_8);
+                let weights_12 = s::lookup_i8x64(values, index_12);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_13 = s::and_i8x64(bytes_9, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_13);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let index_14 = s::shr_u_i8x64::<4>(bytes_9);
+                let weights_14 = s::lookup_i8x64(values, index_14);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
+                let bits_11 = s::and_i8x64(shifted_4, bits_3);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
+                let bits_12 = s::and_i8x64(shifted_5, bits_5);
+                let bits_13 = s::or_i8x64(bits_11, bits_12);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
+                let bits_14 = s::and_i8x64(shifted_6, bits_8);
+                let bits_15 = s::or_i8x64(bits_13, bits_14);
+                let index_15 = s::and_i8x64(bits_15, bits_2);
+                let weights_15 = s::lookup_i8x64(values, index_15);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let index_16 = s::shr_u_i8x64::<4>(bits_15);
+                let weights_16 = s::lookup_i8x64(values, index_16);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(factor);
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                    let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                    let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                    let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                    let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                    let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                    let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
+                }
+            }
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number_2, input_rows) * quotient + group),
+                );
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let difference = s::sub_i32x16(lanes_2, bits);
+                let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0303_0303));
                 let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 128;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
@@ -4734,7 +10186,8 @@ unsafe fn pass_n2_by256(
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
                 let weights = s::lookup_i8x64(values, index);
-                let half = s::low_i8x64(weights);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
                 let values_2 = s::lanes_i8x16([
                     -21,
                     -21,
@@ -4754,107 +10207,190 @@ unsafe fn pass_n2_by256(
                     10,
                 ]);
                 let weights_2 = s::lookup_i8x64(values_2, index);
-                let half_2 = s::low_i8x64(weights_2);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
-                let half_3 = s::low_i8x64(weights_3);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
-                let half_4 = s::low_i8x64(weights_4);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
-                let half_5 = s::low_i8x64(weights_5);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
-                let half_6 = s::low_i8x64(weights_6);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_7 = s::lookup_i8x64(values, index_4);
-                let half_7 = s::low_i8x64(weights_7);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
                 let weights_8 = s::lookup_i8x64(values_2, index_4);
-                let half_8 = s::low_i8x64(weights_8);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
                 let half_9 = s::low_i32x16(factor);
-                let half_10 = s::low_i32x16(shift);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_11 = s::low_i32x16(s::splat_i32(x_sum));
-                    let product_3 = s::mul_i32x8(half_10, half_11);
-                    let x_at = place * 32;
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half, x);
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                     let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
                     let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
                     let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
                     let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
                     let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
                     let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
-                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                    let product_4 = s::mul_i32x8(sum_2, half_9);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x8(totals.at::<32>(product_5));
-                    s::store_i32x8(totals.at_mut::<32>(product_5), s::add_i32x8(total, product_4));
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<2>(products_8, half_2, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<0>(products_9, half_3, x_4);
+                    let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<1>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<3>(products_12, half_6, x_3);
+                    let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_7, x_4);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
                 }
                 let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_9 = s::lookup_i8x64(values, index_5);
-                let half_11 = s::high_i8x64(weights_9);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
                 let weights_10 = s::lookup_i8x64(values_2, index_5);
-                let half_12 = s::high_i8x64(weights_10);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_11 = s::lookup_i8x64(values, index_6);
-                let half_13 = s::high_i8x64(weights_11);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
                 let weights_12 = s::lookup_i8x64(values_2, index_6);
-                let half_14 = s::high_i8x64(weights_12);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_13 = s::lookup_i8x64(values, index_7);
-                let half_15 = s::high_i8x64(weights_13);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
                 let weights_14 = s::lookup_i8x64(values_2, index_7);
-                let half_16 = s::high_i8x64(weights_14);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
                 let weights_15 = s::lookup_i8x64(values, index_8);
-                let half_17 = s::high_i8x64(weights_15);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
                 let weights_16 = s::lookup_i8x64(values_2, index_8);
-                let half_18 = s::high_i8x64(weights_16);
-                let half_19 = s::high_i32x16(factor);
-                let half_20 = s::high_i32x16(shift);
-                for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
-                    let x_sum = k::load_i32(x_sums.at::<4>(place));
-                    let half_21 = s::low_i32x16(s::splat_i32(x_sum));
-                    let product_3 = s::mul_i32x8(half_20, half_21);
-                    let x_at = place * 32;
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(factor);
+                for pair in 0..pairs {
+                    let row = pair * 2;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                    let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
-                    let products = s::dot4_s_by_i8x32::<0>(product_3, half_11, x);
-                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_12, x);
-                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_13, x_2);
-                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_14, x_2);
-                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_15, x);
-                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_16, x);
-                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_17, x_2);
-                    let sum_2 = s::dot4_s_by_i8x32::<3>(products_7, half_18, x_2);
-                    let product_4 = s::mul_i32x8(sum_2, half_19);
-                    let sum_3 = row * 16 + 8;
-                    let total = s::load_i32x8(totals.at::<32>(sum_3));
-                    s::store_i32x8(totals.at_mut::<32>(sum_3), s::add_i32x8(total, product_4));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_12, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_15, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let x_at_2 = ((first_row + (row + 1)) * block_count + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<2>(products_8, half_11, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<0>(products_9, half_12, x_4);
+                    let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<1>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<3>(products_12, half_15, x_3);
+                    let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_16, x_4);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_12, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_15, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
                 }
             }
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>((first_row + (row + 1)) * quotient + group));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -4887,17 +10423,17 @@ unsafe fn alone_n2_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, lanes);
-                let factor = s::or_i32x16(scale, lanes_2);
                 let codes_at = at * 128;
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
@@ -4929,7 +10465,7 @@ unsafe fn alone_n2_by256(
                 let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
@@ -4953,8 +10489,9 @@ unsafe fn alone_n2_by256(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_mx4_by256(
+unsafe fn pass_listed_n2_by256(
     sums: k::Region<f32>,
+    totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
@@ -4969,7 +10506,281 @@ unsafe fn pass_mx4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let difference = s::sub_i32x16(lanes_2, bits);
+                let addend = s::and_i8x64(s::bits_i32x16_i8x64(difference), s::splat_i32_i8x64(0x0303_0303));
+                let factor = s::or_i32x16(scale, lanes_3);
+                let codes_at = at * 128;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
+                let weights = s::lookup_i8x64(values, index);
+                let sum = s::add_i8x64(weights, addend);
+                let half = s::low_i8x64(sum);
+                let values_2 = s::lanes_i8x16([
+                    -21,
+                    -21,
+                    -21,
+                    -21,
+                    -8,
+                    -8,
+                    -8,
+                    -8,
+                    0,
+                    0,
+                    0,
+                    0,
+                    10,
+                    10,
+                    10,
+                    10,
+                ]);
+                let weights_2 = s::lookup_i8x64(values_2, index);
+                let sum_2 = s::add_i8x64(weights_2, addend);
+                let half_2 = s::low_i8x64(sum_2);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_3 = s::lookup_i8x64(values, index_2);
+                let sum_3 = s::add_i8x64(weights_3, addend);
+                let half_3 = s::low_i8x64(sum_3);
+                let weights_4 = s::lookup_i8x64(values_2, index_2);
+                let sum_4 = s::add_i8x64(weights_4, addend);
+                let half_4 = s::low_i8x64(sum_4);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_3);
+                let sum_5 = s::add_i8x64(weights_5, addend);
+                let half_5 = s::low_i8x64(sum_5);
+                let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let sum_6 = s::add_i8x64(weights_6, addend);
+                let half_6 = s::low_i8x64(sum_6);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_7 = s::lookup_i8x64(values, index_4);
+                let sum_7 = s::add_i8x64(weights_7, addend);
+                let half_7 = s::low_i8x64(sum_7);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
+                let sum_8 = s::add_i8x64(weights_8, addend);
+                let half_8 = s::low_i8x64(sum_8);
+                let half_9 = s::low_i32x16(factor);
+                let pairs = size / 2;
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_2 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 0), s::add_i32x8(total, product_2));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<2>(products_8, half_2, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<0>(products_9, half_3, x_4);
+                    let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_4, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<1>(products_11, half_5, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<3>(products_12, half_6, x_3);
+                    let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_7, x_4);
+                    let sum_10 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                    let product_3 = s::mul_i32x8(sum_10, half_9);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 16));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 16), s::add_i32x8(total_2, product_3));
+                }
+                let product_2 = pairs * 2;
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_10 = s::low_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_2, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_3, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_4, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_5, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_6, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_7, x_2);
+                    let sum_9 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                    let product_3 = s::mul_i32x8(sum_9, half_9);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 0));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 0), s::add_i32x8(total, product_3));
+                }
+                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_9 = s::lookup_i8x64(values, index_5);
+                let sum_9 = s::add_i8x64(weights_9, addend);
+                let half_10 = s::high_i8x64(sum_9);
+                let weights_10 = s::lookup_i8x64(values_2, index_5);
+                let sum_10 = s::add_i8x64(weights_10, addend);
+                let half_11 = s::high_i8x64(sum_10);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_11 = s::lookup_i8x64(values, index_6);
+                let sum_11 = s::add_i8x64(weights_11, addend);
+                let half_12 = s::high_i8x64(sum_11);
+                let weights_12 = s::lookup_i8x64(values_2, index_6);
+                let sum_12 = s::add_i8x64(weights_12, addend);
+                let half_13 = s::high_i8x64(sum_12);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let weights_13 = s::lookup_i8x64(values, index_7);
+                let sum_13 = s::add_i8x64(weights_13, addend);
+                let half_14 = s::high_i8x64(sum_13);
+                let weights_14 = s::lookup_i8x64(values_2, index_7);
+                let sum_14 = s::add_i8x64(weights_14, addend);
+                let half_15 = s::high_i8x64(sum_14);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_15 = s::lookup_i8x64(values, index_8);
+                let sum_15 = s::add_i8x64(weights_15, addend);
+                let half_16 = s::high_i8x64(sum_15);
+                let weights_16 = s::lookup_i8x64(values_2, index_8);
+                let sum_16 = s::add_i8x64(weights_16, addend);
+                let half_17 = s::high_i8x64(sum_16);
+                let half_18 = s::high_i32x16(factor);
+                for pair in 0..pairs {
+                    let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_12, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_15, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(pair, 32, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 8), s::add_i32x8(total, product_3));
+                    let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                    let x_at_2 = (k::bounded(row_number_2, input_rows) * block_count
+                        + block) * 32;
+                    let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                    let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                    let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                    let products_9 = s::dot4_s_by_i8x32::<2>(products_8, half_11, x_3);
+                    let products_10 = s::dot4_s_by_i8x32::<0>(products_9, half_12, x_4);
+                    let products_11 = s::dot4_s_by_i8x32::<2>(products_10, half_13, x_4);
+                    let products_12 = s::dot4_s_by_i8x32::<1>(products_11, half_14, x_3);
+                    let products_13 = s::dot4_s_by_i8x32::<3>(products_12, half_15, x_3);
+                    let products_14 = s::dot4_s_by_i8x32::<1>(products_13, half_16, x_4);
+                    let sum_18 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                    let product_4 = s::mul_i32x8(sum_18, half_18);
+                    let total_2 = s::load_i32x8(totals.nth::<32>(pair, 32, 24));
+                    s::store_i32x8(totals.nth_mut::<32>(pair, 32, 24), s::add_i32x8(total_2, product_4));
+                }
+                for row in product_2..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                    let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                    let half_19 = s::high_i32x16(lanes_2);
+                    let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                    let products_2 = s::dot4_s_by_i8x32::<2>(products, half_11, x);
+                    let products_3 = s::dot4_s_by_i8x32::<0>(products_2, half_12, x_2);
+                    let products_4 = s::dot4_s_by_i8x32::<2>(products_3, half_13, x_2);
+                    let products_5 = s::dot4_s_by_i8x32::<1>(products_4, half_14, x);
+                    let products_6 = s::dot4_s_by_i8x32::<3>(products_5, half_15, x);
+                    let products_7 = s::dot4_s_by_i8x32::<1>(products_6, half_16, x_2);
+                    let sum_17 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                    let product_3 = s::mul_i32x8(sum_17, half_18);
+                    let total = s::load_i32x8(totals.nth::<32>(row, 16, 8));
+                    s::store_i32x8(totals.nth_mut::<32>(row, 16, 8), s::add_i32x8(total, product_3));
+                }
+            }
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let total = s::load_i32x16(totals.nth::<64>(pair, 32, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(pair, 32, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let total_2 = s::load_i32x16(totals.nth::<64>(pair, 32, 16));
+                let float_2 = s::to_float_i32x16(total_2);
+                let x_scale_2 = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number_2, input_rows) * quotient + group),
+                );
+                let sum_2 = s::load_f32x16(sums.nth::<64>(pair, 32, 16));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(pair, 32, 16),
+                    s::fma_f32x16(float_2, s::splat_f32(x_scale_2), sum_2),
+                );
+            }
+            for row in pairs * 2..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -4987,24 +10798,21 @@ unsafe fn pass_mx4_by256(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_2 = s::low_i8x64(weights_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_3 = s::low_i8x64(weights_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let half_4 = s::low_i8x64(weights_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_5 = s::low_i8x64(weights_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let half_6 = s::low_i8x64(weights_6);
-            let sum_3 = codes_at + 192;
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_7 = s::low_i8x64(weights_7);
@@ -5012,12 +10820,13 @@ unsafe fn pass_mx4_by256(
             let weights_8 = s::lookup_i8x64(values, index_8);
             let half_8 = s::low_i8x64(weights_8);
             let half_9 = s::low_f32x16(power);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let input_row = k::bounded(row_number, input_rows);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let input_row = first_row + row;
                 let x_at = (input_row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let half_10 = s::low_i32x16(s::splat_i32(0));
                 let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
@@ -5026,14 +10835,55 @@ unsafe fn pass_mx4_by256(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
-                let float = s::to_float_i32x8(sum_4);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
                 let product = s::mul_f32x8(float, half_9);
+                let quotient = (block_count + 7) / 8;
+                let quotient_2 = block / 8;
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * quotient + quotient_2));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_2));
+                let input_row_2 = first_row + (row + 1);
+                let x_at_2 = (input_row_2 * block_count + block) * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(input_row_2 * quotient + quotient_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_4));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let input_row = first_row + row;
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_9);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
                 let half_11 = s::low_f32x16(s::splat_f32(x_scale));
-                let product_2 = row * 16;
-                let sum_5 = s::load_f32x8(sums.at::<32>(product_2));
-                s::store_f32x8(sums.at_mut::<32>(product_2), s::fma_f32x8(product, half_11, sum_5));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_2));
             }
             let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
             let index_9 = s::and_i8x64(bytes_5, bits);
@@ -5042,21 +10892,21 @@ unsafe fn pass_mx4_by256(
             let index_10 = s::shr_u_i8x64::<4>(bytes_5);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_11 = s::high_i8x64(weights_10);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_11 = s::and_i8x64(bytes_6, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_12 = s::high_i8x64(weights_11);
             let index_12 = s::shr_u_i8x64::<4>(bytes_6);
             let weights_12 = s::lookup_i8x64(values, index_12);
             let half_13 = s::high_i8x64(weights_12);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_13 = s::and_i8x64(bytes_7, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_14 = s::high_i8x64(weights_13);
             let index_14 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_14 = s::lookup_i8x64(values, index_14);
             let half_15 = s::high_i8x64(weights_14);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_15 = s::and_i8x64(bytes_8, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_16 = s::high_i8x64(weights_15);
@@ -5064,12 +10914,12 @@ unsafe fn pass_mx4_by256(
             let weights_16 = s::lookup_i8x64(values, index_16);
             let half_17 = s::high_i8x64(weights_16);
             let half_18 = s::high_f32x16(power);
-            for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let input_row = k::bounded(row_number, input_rows);
+            for pair in 0..pairs {
+                let row = pair * 2;
+                let input_row = first_row + row;
                 let x_at = (input_row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
-                let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let half_19 = s::high_i32x16(s::splat_i32(0));
                 let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
@@ -5078,14 +10928,54 @@ unsafe fn pass_mx4_by256(
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
-                let sum_4 = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
-                let float = s::to_float_i32x8(sum_4);
-                let product = s::mul_f32x8(float, half_18);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let quotient = (block_count + 7) / 8;
+                let quotient_2 = block / 8;
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * quotient + quotient_2));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_2));
+                let input_row_2 = first_row + (row + 1);
+                let x_at_2 = (input_row_2 * block_count + block) * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(input_row_2 * quotient + quotient_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_4));
+            }
+            for row in product..size {
+                let input_row = first_row + row;
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
                 let half_20 = s::low_f32x16(s::splat_f32(x_scale));
-                let sum_5 = row * 16 + 8;
-                let sum_6 = s::load_f32x8(sums.at::<32>(sum_5));
-                s::store_f32x8(sums.at_mut::<32>(sum_5), s::fma_f32x8(product, half_20, sum_6));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_2));
             }
         }
     }
@@ -5114,7 +11004,7 @@ unsafe fn alone_mx4_by256(
             let codes_at = at * 256;
             let x_at = (row * block_count + block) * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
-            let x_2 = s::load_i8x16(x_codes.at::<16>(x_at + 16));
+            let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
@@ -5124,21 +11014,21 @@ unsafe fn alone_mx4_by256(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -5152,6 +11042,229 @@ unsafe fn alone_mx4_by256(
         }
     }
     sums
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_listed_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
+            let weights = s::lookup_i8x64(values, index);
+            let half = s::low_i8x64(weights);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let half_2 = s::low_i8x64(weights_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let half_3 = s::low_i8x64(weights_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let half_4 = s::low_i8x64(weights_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let half_5 = s::low_i8x64(weights_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let half_6 = s::low_i8x64(weights_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let half_7 = s::low_i8x64(weights_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            let half_8 = s::low_i8x64(weights_8);
+            let half_9 = s::low_f32x16(power);
+            let pairs = size / 2;
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let input_row = k::bounded(row_number, input_rows);
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product = s::mul_f32x8(float, half_9);
+                let quotient = (block_count + 7) / 8;
+                let quotient_2 = block / 8;
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * quotient + quotient_2));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 0));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 0), s::fma_f32x8(product, half_11, sum_2));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let input_row_2 = k::bounded(row_number_2, input_rows);
+                let x_at_2 = (input_row_2 * block_count + block) * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_10, half, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_2, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_3, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_4, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_5, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_6, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_7, x_3);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_8, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_2 = s::mul_f32x8(float_2, half_9);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(input_row_2 * quotient + quotient_2));
+                let half_12 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 16));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 16), s::fma_f32x8(product_2, half_12, sum_4));
+            }
+            let product = pairs * 2;
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_10 = s::low_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_10, half, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_2, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_3, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_4, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_5, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_6, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_7, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_8, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_9);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let half_11 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 0));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 0), s::fma_f32x8(product_2, half_11, sum_2));
+            }
+            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let index_9 = s::and_i8x64(bytes_5, bits);
+            let weights_9 = s::lookup_i8x64(values, index_9);
+            let half_10 = s::high_i8x64(weights_9);
+            let index_10 = s::shr_u_i8x64::<4>(bytes_5);
+            let weights_10 = s::lookup_i8x64(values, index_10);
+            let half_11 = s::high_i8x64(weights_10);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_11 = s::and_i8x64(bytes_6, bits);
+            let weights_11 = s::lookup_i8x64(values, index_11);
+            let half_12 = s::high_i8x64(weights_11);
+            let index_12 = s::shr_u_i8x64::<4>(bytes_6);
+            let weights_12 = s::lookup_i8x64(values, index_12);
+            let half_13 = s::high_i8x64(weights_12);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_13 = s::and_i8x64(bytes_7, bits);
+            let weights_13 = s::lookup_i8x64(values, index_13);
+            let half_14 = s::high_i8x64(weights_13);
+            let index_14 = s::shr_u_i8x64::<4>(bytes_7);
+            let weights_14 = s::lookup_i8x64(values, index_14);
+            let half_15 = s::high_i8x64(weights_14);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_15 = s::and_i8x64(bytes_8, bits);
+            let weights_15 = s::lookup_i8x64(values, index_15);
+            let half_16 = s::high_i8x64(weights_15);
+            let index_16 = s::shr_u_i8x64::<4>(bytes_8);
+            let weights_16 = s::lookup_i8x64(values, index_16);
+            let half_17 = s::high_i8x64(weights_16);
+            let half_18 = s::high_f32x16(power);
+            for pair in 0..pairs {
+                let row_number = k::load_i32(row_numbers.nth::<4>(pair, 2, 0));
+                let input_row = k::bounded(row_number, input_rows);
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let quotient = (block_count + 7) / 8;
+                let quotient_2 = block / 8;
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * quotient + quotient_2));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(pair, 32, 8));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 8), s::fma_f32x8(product_2, half_20, sum_2));
+                let row_number_2 = k::load_i32(row_numbers.nth::<4>(pair, 2, 1));
+                let input_row_2 = k::bounded(row_number_2, input_rows);
+                let x_at_2 = (input_row_2 * block_count + block) * 32;
+                let x_3 = s::load_i8x16(x_codes.at::<16>(x_at_2));
+                let x_4 = s::load_i8x16(x_codes.after::<16>(x_at_2, 16));
+                let products_8 = s::dot4_s_by_i8x32::<0>(half_19, half_10, x_3);
+                let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_11, x_4);
+                let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_12, x_3);
+                let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_13, x_4);
+                let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_14, x_3);
+                let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_15, x_4);
+                let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_16, x_3);
+                let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_17, x_4);
+                let float_2 = s::to_float_i32x8(sum_3);
+                let product_3 = s::mul_f32x8(float_2, half_18);
+                let x_scale_2 = k::load_f32(x_scales.at::<4>(input_row_2 * quotient + quotient_2));
+                let half_21 = s::low_f32x16(s::splat_f32(x_scale_2));
+                let sum_4 = s::load_f32x8(sums.nth::<32>(pair, 32, 24));
+                s::store_f32x8(sums.nth_mut::<32>(pair, 32, 24), s::fma_f32x8(product_3, half_21, sum_4));
+            }
+            for row in product..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let x_at = (input_row * block_count + block) * 32;
+                let x = s::load_i8x16(x_codes.at::<16>(x_at));
+                let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
+                let half_19 = s::high_i32x16(s::splat_i32(0));
+                let products = s::dot4_s_by_i8x32::<0>(half_19, half_10, x);
+                let products_2 = s::dot4_s_by_i8x32::<0>(products, half_11, x_2);
+                let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_12, x);
+                let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_13, x_2);
+                let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_14, x);
+                let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_15, x_2);
+                let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_16, x);
+                let sum = s::dot4_s_by_i8x32::<3>(products_7, half_17, x_2);
+                let float = s::to_float_i32x8(sum);
+                let product_2 = s::mul_f32x8(float, half_18);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let half_20 = s::low_f32x16(s::splat_f32(x_scale));
+                let sum_2 = s::load_f32x8(sums.nth::<32>(row, 16, 8));
+                s::store_f32x8(sums.nth_mut::<32>(row, 16, 8), s::fma_f32x8(product_2, half_20, sum_2));
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
@@ -5255,10 +11368,10 @@ unsafe fn dot_n4<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -5424,7 +11537,7 @@ unsafe fn dot_n5<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
@@ -5496,10 +11609,10 @@ unsafe fn dot_n5<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits_2 = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits_2, lanes_2);
             let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -5552,7 +11665,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -5567,7 +11680,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_s_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -5607,10 +11720,10 @@ unsafe fn dot_n3<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits_6 = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
             let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -5698,10 +11811,10 @@ unsafe fn dot_n2<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, lanes);
-            let factor = s::or_i32x16(scale, lanes_2);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));

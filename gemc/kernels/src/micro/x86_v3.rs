@@ -12,45 +12,61 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::x86_v3 as s;
 pub(super) static COPIES: &[Copy] = &[
-    copy(238101143015690671u64, run_pass_b8),
+    copy(15655872097714788335u64, run_pass_b8),
     copy(1573904399820915984u64, run_dot_b8::<1>),
-    copy(2588607221287371104u64, run_pass_n4),
-    copy(2299875883566392413u64, run_dot_n4::<1>),
-    copy(15260812668963738234u64, run_pass_l4),
+    copy(13484721676496871487u64, run_pass_listed_b8),
+    copy(4062196484405588627u64, run_pass_n4),
+    copy(2134939560181235027u64, run_dot_n4::<1>),
+    copy(1760298768974991808u64, run_pass_listed_n4),
+    copy(11212239358119836788u64, run_pass_l4),
     copy(14786631538387049272u64, run_dot_l4::<1>),
-    copy(14424889951772037243u64, run_pass_l6),
+    copy(5599118717267763786u64, run_pass_listed_l4),
+    copy(12845215413652553633u64, run_pass_l6),
     copy(4643228548919035601u64, run_dot_l6::<1>),
-    copy(3472065501780402338u64, run_pass_n5),
-    copy(13581255607986895858u64, run_dot_n5::<1>),
-    copy(15471455355369835956u64, run_pass_n3),
-    copy(12360367942840544721u64, run_dot_n3::<1>),
-    copy(11762458910216772885u64, run_pass_n2),
-    copy(5607301920890798324u64, run_dot_n2::<1>),
-    copy(16829875170293142176u64, run_pass_mx4),
+    copy(1281461631320207019u64, run_pass_listed_l6),
+    copy(3143851033016034768u64, run_pass_n5),
+    copy(7401152213616034530u64, run_dot_n5::<1>),
+    copy(9571837506509411672u64, run_pass_listed_n5),
+    copy(11099689946355127906u64, run_pass_n3),
+    copy(14240161455997372605u64, run_dot_n3::<1>),
+    copy(9226297392583216592u64, run_pass_listed_n3),
+    copy(4805328723633464929u64, run_pass_n2),
+    copy(3178547325551854116u64, run_dot_n2::<1>),
+    copy(10534043446016733133u64, run_pass_listed_n2),
+    copy(5560314798933543305u64, run_pass_mx4),
     copy(8994866302862859478u64, run_dot_mx4::<1>),
-    copy(10182231317121476480u64, run_pass_b8_by256),
+    copy(15321866508551716784u64, run_pass_listed_mx4),
+    copy(12999366674394386930u64, run_pass_b8_by256),
     copy(7960025287995820736u64, run_dot_b8_by256::<1>),
-    copy(15250953642365012184u64, run_pass_n4_by256),
-    copy(13383476457538391696u64, run_dot_n4_by256::<1>),
-    copy(9198860143023969274u64, run_pass_l4_by256),
+    copy(11788613561052872688u64, run_pass_listed_b8_by256),
+    copy(15942186306734652345u64, run_pass_n4_by256),
+    copy(2442591966820025456u64, run_dot_n4_by256::<1>),
+    copy(5713228558197433248u64, run_pass_listed_n4_by256),
+    copy(16878307231134524841u64, run_pass_l4_by256),
     copy(17142504010021119346u64, run_dot_l4_by256::<1>),
-    copy(3411184929419343275u64, run_pass_l6_by256),
+    copy(7090325252098302346u64, run_pass_listed_l4_by256),
+    copy(3887763318058051047u64, run_pass_l6_by256),
     copy(2652198280745215908u64, run_dot_l6_by256::<1>),
-    copy(17911063981590978014u64, run_pass_n5_by256),
-    copy(4190829205587187444u64, run_dot_n5_by256::<1>),
-    copy(8938199726489541022u64, run_pass_n3_by256),
-    copy(5430033250207111486u64, run_dot_n3_by256::<1>),
-    copy(7498631051807771888u64, run_pass_n2_by256),
-    copy(14640808315875923627u64, run_dot_n2_by256::<1>),
-    copy(6831769601186376203u64, run_pass_mx4_by256),
+    copy(15021791046136453851u64, run_pass_listed_l6_by256),
+    copy(2082612613192154066u64, run_pass_n5_by256),
+    copy(5728067288794497102u64, run_dot_n5_by256::<1>),
+    copy(6811039671601839106u64, run_pass_listed_n5_by256),
+    copy(2872913209256300048u64, run_pass_n3_by256),
+    copy(13300550036917759076u64, run_dot_n3_by256::<1>),
+    copy(5710564536212164160u64, run_pass_listed_n3_by256),
+    copy(10842277844238689882u64, run_pass_n2_by256),
+    copy(15862445795567987707u64, run_dot_n2_by256::<1>),
+    copy(14306752515354158818u64, run_pass_listed_n2_by256),
+    copy(3833919271746620814u64, run_pass_mx4_by256),
     copy(14477396258327936669u64, run_dot_mx4_by256::<1>),
+    copy(3904299902210114075u64, run_pass_listed_mx4_by256),
     copy(4976917434412866057u64, run_dot_b8::<2>),
-    copy(6537737879363974858u64, run_dot_n4::<2>),
+    copy(3156707049567055161u64, run_dot_n4::<2>),
     copy(3895786428990991762u64, run_dot_l4::<2>),
     copy(8454306220103041516u64, run_dot_l6::<2>),
-    copy(16112514853615423646u64, run_dot_n5::<2>),
-    copy(841666773985683494u64, run_dot_n3::<2>),
-    copy(15787999271153425964u64, run_dot_n2::<2>),
+    copy(2454618384920530776u64, run_dot_n5::<2>),
+    copy(14321280319560310052u64, run_dot_n3::<2>),
+    copy(13267815526711091113u64, run_dot_n2::<2>),
     copy(4399299565770951256u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
@@ -109,10 +125,9 @@ unsafe extern "C" fn run_pass_b8(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
-            k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i8>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -143,6 +158,25 @@ unsafe extern "C" fn run_dot_b8<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_listed_b8(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_b8(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -151,10 +185,9 @@ unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<i32>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -186,10 +219,10 @@ unsafe extern "C" fn run_dot_n4<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_l4(
+        pass_listed_n4(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -198,6 +231,25 @@ unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(5)),
             k::Region::<i32>::endless(*regions.add(6)),
             k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -229,10 +281,10 @@ unsafe extern "C" fn run_dot_l4<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_l6(
+        pass_listed_l4(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -241,6 +293,25 @@ unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(5)),
             k::Region::<i32>::endless(*regions.add(6)),
             k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l6(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -272,10 +343,10 @@ unsafe extern "C" fn run_dot_l6<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_n5(
+        pass_listed_l6(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -284,6 +355,25 @@ unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(5)),
             k::Region::<i32>::endless(*regions.add(6)),
             k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n5(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -315,10 +405,10 @@ unsafe extern "C" fn run_dot_n5<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_n3(
+        pass_listed_n5(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -327,6 +417,25 @@ unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(5)),
             k::Region::<i32>::endless(*regions.add(6)),
             k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n3(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -358,10 +467,10 @@ unsafe extern "C" fn run_dot_n3<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_n2(
+        pass_listed_n3(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -370,6 +479,25 @@ unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(5)),
             k::Region::<i32>::endless(*regions.add(6)),
             k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n2(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -401,10 +529,10 @@ unsafe extern "C" fn run_dot_n2<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_mx4(
+        pass_listed_n2(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -413,6 +541,25 @@ unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _
             k::Region::<i8>::endless(*regions.add(5)),
             k::Region::<i32>::endless(*regions.add(6)),
             k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_mx4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -444,6 +591,26 @@ unsafe extern "C" fn run_dot_mx4<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_listed_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_mx4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -452,10 +619,9 @@ unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<i32>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -486,6 +652,30 @@ unsafe extern "C" fn run_dot_b8_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_listed_b8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_b8_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -495,10 +685,9 @@ unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<i32>::endless(*regions.add(7)),
-            k::Region::<f32>::endless(*regions.add(8)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -531,10 +720,14 @@ unsafe extern "C" fn run_dot_n4_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_l4_by256(
+        pass_listed_n4_by256(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -544,6 +737,26 @@ unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(6)),
             k::Region::<i32>::endless(*regions.add(7)),
             k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -576,10 +789,14 @@ unsafe extern "C" fn run_dot_l4_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_l4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_l6_by256(
+        pass_listed_l4_by256(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -589,6 +806,26 @@ unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(6)),
             k::Region::<i32>::endless(*regions.add(7)),
             k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_l6_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -621,10 +858,14 @@ unsafe extern "C" fn run_dot_l6_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_l6_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_n5_by256(
+        pass_listed_l6_by256(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -634,6 +875,26 @@ unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(6)),
             k::Region::<i32>::endless(*regions.add(7)),
             k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n5_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -666,10 +927,14 @@ unsafe extern "C" fn run_dot_n5_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n5_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_n3_by256(
+        pass_listed_n5_by256(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -679,6 +944,26 @@ unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(6)),
             k::Region::<i32>::endless(*regions.add(7)),
             k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n3_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -711,10 +996,14 @@ unsafe extern "C" fn run_dot_n3_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+unsafe extern "C" fn run_pass_listed_n3_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
     // SAFETY: the module's contract.
     unsafe {
-        pass_n2_by256(
+        pass_listed_n3_by256(
             k::Region::<f32>::endless(*regions.add(0)),
             k::Region::<i32>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
@@ -724,6 +1013,26 @@ unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(6)),
             k::Region::<i32>::endless(*regions.add(7)),
             k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_n2_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -756,6 +1065,31 @@ unsafe extern "C" fn run_dot_n2_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_listed_n2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n2_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<i32>::endless(*regions.add(7)),
+            k::Region::<f32>::endless(*regions.add(8)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -764,10 +1098,9 @@ unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const 
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<i32>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -797,6 +1130,30 @@ unsafe extern "C" fn run_dot_mx4_by256<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe extern "C" fn run_pass_listed_mx4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_mx4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<i32>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -1068,20 +1425,19 @@ unsafe fn pass_b8(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
-    row_numbers: k::Region<i32>,
     x_codes: k::Region<i8>,
     before: k::Region<i32>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
     size: i32,
-    input_rows: i32,
+    first_row: i32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -1090,64 +1446,60 @@ unsafe fn pass_b8(
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                    * 32;
+                let x_at = ((first_row + row) * block_count + block) * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let pairs = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
                 let bits = s::splat_i32_i16x32(0x0001_0001);
                 let products = s::dot_words_i16x32(pairs, bits);
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let pairs_2 = s::dot2_s_i8x64(bytes_2, s::splat_i32_i8x64(x_2));
                 let products_2 = s::dot_words_i16x32(pairs_2, bits);
                 let sum = s::add_i32x16(products, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let pairs_3 = s::dot2_s_i8x64(bytes_3, s::splat_i32_i8x64(x_3));
                 let products_3 = s::dot_words_i16x32(pairs_3, bits);
                 let sum_2 = s::add_i32x16(sum, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let pairs_4 = s::dot2_s_i8x64(bytes_4, s::splat_i32_i8x64(x_4));
                 let products_4 = s::dot_words_i16x32(pairs_4, bits);
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_4));
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_2, products_4));
             }
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let product = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product));
+                let place = (first_row + row) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let pairs = s::dot2_s_i8x64(bytes_5, s::splat_i32_i8x64(x));
                 let bits = s::splat_i32_i16x32(0x0001_0001);
                 let products = s::dot_words_i16x32(pairs, bits);
                 let sum = s::add_i32x16(before_value, products);
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let pairs_2 = s::dot2_s_i8x64(bytes_6, s::splat_i32_i8x64(x_2));
                 let products_2 = s::dot_words_i16x32(pairs_2, bits);
                 let sum_2 = s::add_i32x16(sum, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let pairs_3 = s::dot2_s_i8x64(bytes_7, s::splat_i32_i8x64(x_3));
                 let products_3 = s::dot_words_i16x32(pairs_3, bits);
                 let sum_3 = s::add_i32x16(sum_2, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let pairs_4 = s::dot2_s_i8x64(bytes_8, s::splat_i32_i8x64(x_4));
                 let products_4 = s::dot_words_i16x32(pairs_4, bits);
                 let sum_4 = s::add_i32x16(sum_3, products_4);
                 let float = s::to_float_i32x16(sum_4);
-                let product_2 = s::mul_f32x16(float, float_factor);
+                let product = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let sum_5 = s::load_f32x16(sums.at::<64>(product));
+                let sum_5 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product),
-                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_5),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_5),
                 );
             }
         }
@@ -1199,12 +1551,11 @@ unsafe fn dot_b8<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n4(
+unsafe fn pass_listed_b8(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     before: k::Region<i32>,
     x_scales: k::Region<f32>,
@@ -1217,17 +1568,108 @@ unsafe fn pass_n4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 512;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                    * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let pairs = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
+                let bits = s::splat_i32_i16x32(0x0001_0001);
+                let products = s::dot_words_i16x32(pairs, bits);
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let pairs_2 = s::dot2_s_i8x64(bytes_2, s::splat_i32_i8x64(x_2));
+                let products_2 = s::dot_words_i16x32(pairs_2, bits);
+                let sum = s::add_i32x16(products, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let pairs_3 = s::dot2_s_i8x64(bytes_3, s::splat_i32_i8x64(x_3));
+                let products_3 = s::dot_words_i16x32(pairs_3, bits);
+                let sum_2 = s::add_i32x16(sum, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let pairs_4 = s::dot2_s_i8x64(bytes_4, s::splat_i32_i8x64(x_4));
+                let products_4 = s::dot_words_i16x32(pairs_4, bits);
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_2, products_4));
+            }
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let pairs = s::dot2_s_i8x64(bytes_5, s::splat_i32_i8x64(x));
+                let bits = s::splat_i32_i16x32(0x0001_0001);
+                let products = s::dot_words_i16x32(pairs, bits);
+                let sum = s::add_i32x16(before_value, products);
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let pairs_2 = s::dot2_s_i8x64(bytes_6, s::splat_i32_i8x64(x_2));
+                let products_2 = s::dot_words_i16x32(pairs_2, bits);
+                let sum_2 = s::add_i32x16(sum, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let pairs_3 = s::dot2_s_i8x64(bytes_7, s::splat_i32_i8x64(x_3));
+                let products_3 = s::dot_words_i16x32(pairs_3, bits);
+                let sum_3 = s::add_i32x16(sum_2, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let pairs_4 = s::dot2_s_i8x64(bytes_8, s::splat_i32_i8x64(x_4));
+                let products_4 = s::dot_words_i16x32(pairs_4, bits);
+                let sum_4 = s::add_i32x16(sum_3, products_4);
+                let float = s::to_float_i32x16(sum_4);
+                let product = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_5 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_5),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(63));
-            let factor = s::or_i32x16(scale, lanes_2);
             let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
@@ -1239,14 +1681,13 @@ unsafe fn pass_n4(
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
                 let x_at = place * 32;
@@ -1255,59 +1696,57 @@ unsafe fn pass_n4(
                 let bits_4 = s::splat_i32_i16x32(0x0001_0001);
                 let products_2 = s::dot_words_i16x32(pairs, bits_4);
                 let sum = s::add_i32x16(products, products_2);
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                 let products_3 = s::dot_words_i16x32(pairs_2, bits_4);
                 let sum_2 = s::add_i32x16(sum, products_3);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                 let products_4 = s::dot_words_i16x32(pairs_3, bits_4);
                 let sum_3 = s::add_i32x16(sum_2, products_4);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_5));
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
             }
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_3);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let product_2 = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product_2));
+                let place = (first_row + row) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
                 let bits_4 = s::splat_i32_i16x32(0x0001_0001);
                 let products = s::dot_words_i16x32(pairs, bits_4);
                 let sum = s::add_i32x16(before_value, products);
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                 let products_2 = s::dot_words_i16x32(pairs_2, bits_4);
                 let sum_2 = s::add_i32x16(sum, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                 let products_3 = s::dot_words_i16x32(pairs_3, bits_4);
                 let sum_3 = s::add_i32x16(sum_2, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                 let products_4 = s::dot_words_i16x32(pairs_4, bits_4);
                 let sum_4 = s::add_i32x16(sum_3, products_4);
                 let float = s::to_float_i32x16(sum_4);
-                let product_3 = s::mul_f32x16(float, float_factor);
+                let product_2 = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let sum_5 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_5 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
-                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_5),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_5),
                 );
             }
         }
@@ -1362,10 +1801,10 @@ unsafe fn dot_n4<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(63));
-            let factor = s::or_i32x16(scale, lanes);
             let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             k::repeat!(row in ROWS, 2, {
@@ -1384,7 +1823,7 @@ unsafe fn dot_n4<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l4(
+unsafe fn pass_listed_n4(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -1402,7 +1841,122 @@ unsafe fn pass_l4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
+            let shift = s::sub_i32x16(product, s::splat_i32(63));
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_3);
+            let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                let products_2 = s::dot_words_i16x32(pairs, bits_4);
+                let sum = s::add_i32x16(products, products_2);
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let products_3 = s::dot_words_i16x32(pairs_2, bits_4);
+                let sum_2 = s::add_i32x16(sum, products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let products_4 = s::dot_words_i16x32(pairs_3, bits_4);
+                let sum_3 = s::add_i32x16(sum_2, products_4);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
+            }
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_3);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits_3);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                let products = s::dot_words_i16x32(pairs, bits_4);
+                let sum = s::add_i32x16(before_value, products);
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let products_2 = s::dot_words_i16x32(pairs_2, bits_4);
+                let sum_2 = s::add_i32x16(sum, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let products_3 = s::dot_words_i16x32(pairs_3, bits_4);
+                let sum_3 = s::add_i32x16(sum_2, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let products_4 = s::dot_words_i16x32(pairs_4, bits_4);
+                let sum_4 = s::add_i32x16(sum_3, products_4);
+                let float = s::to_float_i32x16(sum_4);
+                let product_2 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_5 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_5),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -1414,63 +1968,60 @@ unsafe fn pass_l4(
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                 let sum = s::add_i16x32(products, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                 let sum_2 = s::add_i16x32(sum, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                 let pairs = s::add_i16x32(sum_2, products_4);
                 let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 s::store_i32x16(
-                    before.at_mut::<64>(row * 16),
+                    before.nth_mut::<64>(row, 16, 0),
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let product = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product));
+                let place = (first_row + row) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                 let sum = s::add_i16x32(products, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                 let sum_2 = s::add_i16x32(sum, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                 let pairs = s::add_i16x32(sum_2, products_4);
                 let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 let sum_3 = s::add_i32x16(before_value, products_5);
                 let float = s::to_float_i32x16(sum_3);
-                let product_2 = s::mul_f32x16(float, float_factor);
+                let product = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let sum_4 = s::load_f32x16(sums.at::<64>(product));
+                let sum_4 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product),
-                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_4),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_4),
                 );
             }
         }
@@ -1538,7 +2089,7 @@ unsafe fn dot_l4<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l6(
+unsafe fn pass_listed_l4(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -1556,7 +2107,100 @@ unsafe fn pass_l6(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let weights = s::and_i8x64(bytes, bits);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                s::store_i32x16(
+                    before.nth_mut::<64>(row, 16, 0),
+                    s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
+                );
+            }
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                let sum_3 = s::add_i32x16(before_value, products_5);
+                let float = s::to_float_i32x16(sum_3);
+                let product = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_4 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_4),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -1567,97 +2211,89 @@ unsafe fn pass_l6(
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::and_i8x64(bytes_2, bits);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::and_i8x64(bytes_3, bits);
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                 let pairs = s::add_i16x32(products, products_2);
                 let bits_10 = s::splat_i32_i16x32(0x0001_0001);
                 let products_3 = s::dot_words_i16x32(pairs, bits_10);
-                let sum_3 = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let sum = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                 let pairs_2 = s::add_i16x32(products_4, products_5);
                 let products_6 = s::dot_words_i16x32(pairs_2, bits_10);
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_6));
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum, products_6));
             }
-            let sum_3 = codes_at + 192;
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_5 = s::and_i8x64(bytes_7, bits);
-            let sum_4 = codes_at + 256;
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_6 = s::and_i8x64(bytes_8, bits);
-            let sum_5 = codes_at + 320;
-            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_7 = s::and_i8x64(bytes_9, bits);
-            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let product = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product));
+                let place = (first_row + row) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                 let pairs = s::add_i16x32(products, products_2);
                 let bits_15 = s::splat_i32_i16x32(0x0001_0001);
                 let products_3 = s::dot_words_i16x32(pairs, bits_15);
-                let sum_6 = s::add_i32x16(before_value, products_3);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let sum = s::add_i32x16(before_value, products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                 let pairs_2 = s::add_i16x32(products_4, products_5);
                 let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
-                let sum_7 = s::add_i32x16(sum_6, products_6);
-                let float = s::to_float_i32x16(sum_7);
-                let product_2 = s::mul_f32x16(float, float_factor);
+                let sum_2 = s::add_i32x16(sum, products_6);
+                let float = s::to_float_i32x16(sum_2);
+                let product = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let sum_8 = s::load_f32x16(sums.at::<64>(product));
+                let sum_3 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product),
-                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_8),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_3),
                 );
             }
         }
@@ -1751,7 +2387,7 @@ unsafe fn dot_l6<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n5(
+unsafe fn pass_listed_l6(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -1769,24 +2405,144 @@ unsafe fn pass_n5(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 384;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+            let weights = s::and_i8x64(bytes, bits);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_2 = s::and_i8x64(bytes_2, bits);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_3 = s::and_i8x64(bytes_3, bits);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<6>(bytes_4);
+            let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+            let bits_3 = s::and_i8x64(shifted, bits_2);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+            let bits_5 = s::and_i8x64(shifted_2, bits_4);
+            let bits_6 = s::or_i8x64(bits_3, bits_5);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+            let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+            let bits_8 = s::and_i8x64(shifted_3, bits_7);
+            let bits_9 = s::or_i8x64(bits_6, bits_8);
+            let weights_4 = s::and_i8x64(bits_9, bits);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products, products_2);
+                let bits_10 = s::splat_i32_i16x32(0x0001_0001);
+                let products_3 = s::dot_words_i16x32(pairs, bits_10);
+                let sum = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_4, products_5);
+                let products_6 = s::dot_words_i16x32(pairs_2, bits_10);
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum, products_6));
+            }
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_5 = s::and_i8x64(bytes_7, bits);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let weights_6 = s::and_i8x64(bytes_8, bits);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let weights_7 = s::and_i8x64(bytes_9, bits);
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+            let bits_10 = s::and_i8x64(shifted_4, bits_2);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+            let bits_11 = s::and_i8x64(shifted_5, bits_4);
+            let bits_12 = s::or_i8x64(bits_10, bits_11);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+            let bits_13 = s::and_i8x64(shifted_6, bits_7);
+            let bits_14 = s::or_i8x64(bits_12, bits_13);
+            let weights_8 = s::and_i8x64(bits_14, bits);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products, products_2);
+                let bits_15 = s::splat_i32_i16x32(0x0001_0001);
+                let products_3 = s::dot_words_i16x32(pairs, bits_15);
+                let sum = s::add_i32x16(before_value, products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_4, products_5);
+                let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
+                let sum_2 = s::add_i32x16(sum, products_6);
+                let float = s::to_float_i32x16(sum_2);
+                let product = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_3 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_3),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, lanes_2);
             let shift = s::sub_i32x16(product, s::splat_i32(65));
-            let factor = s::or_i32x16(scale, lanes_2);
             let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let sum = codes_at + 256;
-            let tops = s::stream_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let top = s::and_i8x64(tops, bits_3);
@@ -1798,7 +2554,7 @@ unsafe fn pass_n5(
             let found_3 = s::lookup_i8x64(change, index);
             let bits_4 = s::and_i8x64(found_3, found);
             let weights = s::xor_i8x64(found_2, bits_4);
-            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let top_2 = s::shr_u_i8x64::<4>(tops_2);
             let found_4 = s::lookup_i8x64(masks, top_2);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -1806,8 +2562,8 @@ unsafe fn pass_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_5 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_5);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_3);
             let found_7 = s::lookup_i8x64(masks, top_3);
@@ -1816,7 +2572,7 @@ unsafe fn pass_n5(
             let found_9 = s::lookup_i8x64(change, index_3);
             let bits_6 = s::and_i8x64(found_9, found_7);
             let weights_3 = s::xor_i8x64(found_8, bits_6);
-            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let top_4 = s::shr_u_i8x64::<5>(tops_4);
             let found_10 = s::lookup_i8x64(masks, top_4);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -1825,8 +2581,7 @@ unsafe fn pass_n5(
             let bits_7 = s::and_i8x64(found_12, found_10);
             let weights_4 = s::xor_i8x64(found_11, bits_7);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
                 let x_at = place * 32;
@@ -1834,22 +2589,22 @@ unsafe fn pass_n5(
                 let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
                 let bits_8 = s::splat_i32_i16x32(0x0001_0001);
                 let products_2 = s::dot_words_i16x32(pairs, bits_8);
-                let sum_2 = s::add_i32x16(products, products_2);
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let sum = s::add_i32x16(products, products_2);
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                 let products_3 = s::dot_words_i16x32(pairs_2, bits_8);
-                let sum_3 = s::add_i32x16(sum_2, products_3);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let sum_2 = s::add_i32x16(sum, products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                 let products_4 = s::dot_words_i16x32(pairs_3, bits_8);
-                let sum_4 = s::add_i32x16(sum_3, products_4);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let sum_3 = s::add_i32x16(sum_2, products_4);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
             }
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_3);
             let found_13 = s::lookup_i8x64(masks, top_5);
@@ -1858,7 +2613,7 @@ unsafe fn pass_n5(
             let found_15 = s::lookup_i8x64(change, index_5);
             let bits_8 = s::and_i8x64(found_15, found_13);
             let weights_5 = s::xor_i8x64(found_14, bits_8);
-            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let top_6 = s::shr_u_i8x64::<6>(tops_6);
             let found_16 = s::lookup_i8x64(masks, top_6);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -1866,8 +2621,8 @@ unsafe fn pass_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_9 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_9);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
-            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_3);
             let found_19 = s::lookup_i8x64(masks, top_7);
@@ -1876,7 +2631,7 @@ unsafe fn pass_n5(
             let found_21 = s::lookup_i8x64(change, index_7);
             let bits_10 = s::and_i8x64(found_21, found_19);
             let weights_7 = s::xor_i8x64(found_20, bits_10);
-            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let top_8 = s::shr_u_i8x64::<7>(tops_8);
             let found_22 = s::lookup_i8x64(masks, top_8);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1885,35 +2640,33 @@ unsafe fn pass_n5(
             let bits_11 = s::and_i8x64(found_24, found_22);
             let weights_8 = s::xor_i8x64(found_23, bits_11);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let product_2 = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product_2));
+                let place = (first_row + row) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
                 let bits_12 = s::splat_i32_i16x32(0x0001_0001);
                 let products = s::dot_words_i16x32(pairs, bits_12);
-                let sum_2 = s::add_i32x16(before_value, products);
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let sum = s::add_i32x16(before_value, products);
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                 let products_2 = s::dot_words_i16x32(pairs_2, bits_12);
-                let sum_3 = s::add_i32x16(sum_2, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let sum_2 = s::add_i32x16(sum, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                 let products_3 = s::dot_words_i16x32(pairs_3, bits_12);
-                let sum_4 = s::add_i32x16(sum_3, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let sum_3 = s::add_i32x16(sum_2, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                 let products_4 = s::dot_words_i16x32(pairs_4, bits_12);
-                let sum_5 = s::add_i32x16(sum_4, products_4);
-                let float = s::to_float_i32x16(sum_5);
-                let product_3 = s::mul_f32x16(float, float_factor);
+                let sum_4 = s::add_i32x16(sum_3, products_4);
+                let float = s::to_float_i32x16(sum_4);
+                let product_2 = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let sum_6 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_5 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
-                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_6),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_5),
                 );
             }
         }
@@ -1942,7 +2695,7 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
@@ -1986,10 +2739,10 @@ unsafe fn dot_n5<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits_2 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_2, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(65));
-            let factor = s::or_i32x16(scale, lanes);
             let bits_3 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_3);
             k::repeat!(row in ROWS, 2, {
@@ -2008,7 +2761,7 @@ unsafe fn dot_n5<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n3(
+unsafe fn pass_listed_n5(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -2026,17 +2779,185 @@ unsafe fn pass_n3(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, lanes_2);
+            let shift = s::sub_i32x16(product, s::splat_i32(65));
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 320;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let top = s::and_i8x64(tops, bits_3);
+            let found = s::lookup_i8x64(masks, top);
+            let index = s::and_i8x64(bytes, bits_3);
+            let lower = s::lanes_i8x16([0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62]);
+            let found_2 = s::lookup_i8x64(lower, index);
+            let change = s::lanes_i8x16([65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65]);
+            let found_3 = s::lookup_i8x64(change, index);
+            let bits_4 = s::and_i8x64(found_3, found);
+            let weights = s::xor_i8x64(found_2, bits_4);
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let top_2 = s::shr_u_i8x64::<4>(tops_2);
+            let found_4 = s::lookup_i8x64(masks, top_2);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let found_5 = s::lookup_i8x64(lower, index_2);
+            let found_6 = s::lookup_i8x64(change, index_2);
+            let bits_5 = s::and_i8x64(found_6, found_4);
+            let weights_2 = s::xor_i8x64(found_5, bits_5);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted = s::shr_u_i8x64::<1>(tops_3);
+            let top_3 = s::and_i8x64(shifted, bits_3);
+            let found_7 = s::lookup_i8x64(masks, top_3);
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let found_8 = s::lookup_i8x64(lower, index_3);
+            let found_9 = s::lookup_i8x64(change, index_3);
+            let bits_6 = s::and_i8x64(found_9, found_7);
+            let weights_3 = s::xor_i8x64(found_8, bits_6);
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let top_4 = s::shr_u_i8x64::<5>(tops_4);
+            let found_10 = s::lookup_i8x64(masks, top_4);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let found_11 = s::lookup_i8x64(lower, index_4);
+            let found_12 = s::lookup_i8x64(change, index_4);
+            let bits_7 = s::and_i8x64(found_12, found_10);
+            let weights_4 = s::xor_i8x64(found_11, bits_7);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let bits_8 = s::splat_i32_i16x32(0x0001_0001);
+                let products_2 = s::dot_words_i16x32(pairs, bits_8);
+                let sum = s::add_i32x16(products, products_2);
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let products_3 = s::dot_words_i16x32(pairs_2, bits_8);
+                let sum_2 = s::add_i32x16(sum, products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let products_4 = s::dot_words_i16x32(pairs_3, bits_8);
+                let sum_3 = s::add_i32x16(sum_2, products_4);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
+            }
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+            let top_5 = s::and_i8x64(shifted_2, bits_3);
+            let found_13 = s::lookup_i8x64(masks, top_5);
+            let index_5 = s::and_i8x64(bytes_3, bits_3);
+            let found_14 = s::lookup_i8x64(lower, index_5);
+            let found_15 = s::lookup_i8x64(change, index_5);
+            let bits_8 = s::and_i8x64(found_15, found_13);
+            let weights_5 = s::xor_i8x64(found_14, bits_8);
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let top_6 = s::shr_u_i8x64::<6>(tops_6);
+            let found_16 = s::lookup_i8x64(masks, top_6);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let found_17 = s::lookup_i8x64(lower, index_6);
+            let found_18 = s::lookup_i8x64(change, index_6);
+            let bits_9 = s::and_i8x64(found_18, found_16);
+            let weights_6 = s::xor_i8x64(found_17, bits_9);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+            let top_7 = s::and_i8x64(shifted_3, bits_3);
+            let found_19 = s::lookup_i8x64(masks, top_7);
+            let index_7 = s::and_i8x64(bytes_4, bits_3);
+            let found_20 = s::lookup_i8x64(lower, index_7);
+            let found_21 = s::lookup_i8x64(change, index_7);
+            let bits_10 = s::and_i8x64(found_21, found_19);
+            let weights_7 = s::xor_i8x64(found_20, bits_10);
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let top_8 = s::shr_u_i8x64::<7>(tops_8);
+            let found_22 = s::lookup_i8x64(masks, top_8);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let found_23 = s::lookup_i8x64(lower, index_8);
+            let found_24 = s::lookup_i8x64(change, index_8);
+            let bits_11 = s::and_i8x64(found_24, found_22);
+            let weights_8 = s::xor_i8x64(found_23, bits_11);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let bits_12 = s::splat_i32_i16x32(0x0001_0001);
+                let products = s::dot_words_i16x32(pairs, bits_12);
+                let sum = s::add_i32x16(before_value, products);
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let products_2 = s::dot_words_i16x32(pairs_2, bits_12);
+                let sum_2 = s::add_i32x16(sum, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let products_3 = s::dot_words_i16x32(pairs_3, bits_12);
+                let sum_3 = s::add_i32x16(sum_2, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let products_4 = s::dot_words_i16x32(pairs_4, bits_12);
+                let sum_4 = s::add_i32x16(sum_3, products_4);
+                let float = s::to_float_i32x16(sum_4);
+                let product_2 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_5 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_5),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(37));
-            let factor = s::or_i32x16(scale, lanes_2);
             let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
@@ -2048,36 +2969,33 @@ unsafe fn pass_n3(
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                 let pairs = s::add_i16x32(products_2, products_3);
                 let bits_4 = s::splat_i32_i16x32(0x0001_0001);
                 let products_4 = s::dot_words_i16x32(pairs, bits_4);
-                let sum_2 = s::add_i32x16(products, products_4);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let sum = s::add_i32x16(products, products_4);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                 let pairs_2 = s::add_i16x32(products_5, products_6);
                 let products_7 = s::dot_words_i16x32(pairs_2, bits_4);
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_7));
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum, products_7));
             }
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -2085,11 +3003,11 @@ unsafe fn pass_n3(
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_4 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_5 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
             let bits_6 = s::or_i8x64(bits_4, bits_5);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_7 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
             let bits_8 = s::or_i8x64(bits_6, bits_7);
@@ -2098,33 +3016,31 @@ unsafe fn pass_n3(
             let index_8 = s::shr_u_i8x64::<4>(bits_8);
             let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let product_2 = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product_2));
+                let place = (first_row + row) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                 let pairs = s::add_i16x32(products, products_2);
                 let bits_9 = s::splat_i32_i16x32(0x0001_0001);
                 let products_3 = s::dot_words_i16x32(pairs, bits_9);
-                let sum_3 = s::add_i32x16(before_value, products_3);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let sum = s::add_i32x16(before_value, products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                 let pairs_2 = s::add_i16x32(products_4, products_5);
                 let products_6 = s::dot_words_i16x32(pairs_2, bits_9);
-                let sum_4 = s::add_i32x16(sum_3, products_6);
-                let float = s::to_float_i32x16(sum_4);
-                let product_3 = s::mul_f32x16(float, float_factor);
+                let sum_2 = s::add_i32x16(sum, products_6);
+                let float = s::to_float_i32x16(sum_2);
+                let product_2 = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let sum_5 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_3 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
-                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_5),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_3),
                 );
             }
         }
@@ -2173,7 +3089,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let products = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products);
             });
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -2191,7 +3107,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products);
             });
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -2237,10 +3153,10 @@ unsafe fn dot_n3<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits_6 = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(37));
-            let factor = s::or_i32x16(scale, lanes_2);
             let bits_7 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_7);
             k::repeat!(row in ROWS, 2, {
@@ -2259,7 +3175,7 @@ unsafe fn dot_n3<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n2(
+unsafe fn pass_listed_n3(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -2277,17 +3193,138 @@ unsafe fn pass_n2(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(37));
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 192;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_3);
+            let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products_2, products_3);
+                let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                let products_4 = s::dot_words_i16x32(pairs, bits_4);
+                let sum = s::add_i32x16(products, products_4);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_5, products_6);
+                let products_7 = s::dot_words_i16x32(pairs_2, bits_4);
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum, products_7));
+            }
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_3);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_4 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_5 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+            let bits_6 = s::or_i8x64(bits_4, bits_5);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_7 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+            let bits_8 = s::or_i8x64(bits_6, bits_7);
+            let index_7 = s::and_i8x64(bits_8, bits_3);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bits_8);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let pairs = s::add_i16x32(products, products_2);
+                let bits_9 = s::splat_i32_i16x32(0x0001_0001);
+                let products_3 = s::dot_words_i16x32(pairs, bits_9);
+                let sum = s::add_i32x16(before_value, products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs_2 = s::add_i16x32(products_4, products_5);
+                let products_6 = s::dot_words_i16x32(pairs_2, bits_9);
+                let sum_2 = s::add_i32x16(sum, products_6);
+                let float = s::to_float_i32x16(sum_2);
+                let product_2 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_3 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_3),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(21));
-            let factor = s::or_i32x16(scale, lanes_2);
             let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
@@ -2303,26 +3340,25 @@ unsafe fn pass_n2(
             let weights_3 = s::lookup_i8x64(values, index_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                 let sum = s::add_i16x32(products_2, products_3);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                 let sum_2 = s::add_i16x32(sum, products_4);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                 let pairs = s::add_i16x32(sum_2, products_5);
                 let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
-                s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(products, products_6));
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(products, products_6));
             }
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -2330,31 +3366,29 @@ unsafe fn pass_n2(
             let weights_7 = s::lookup_i8x64(values, index_4);
             let weights_8 = s::lookup_i8x64(values_2, index_4);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let product_2 = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product_2));
+                let place = (first_row + row) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                 let sum = s::add_i16x32(products, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                 let sum_2 = s::add_i16x32(sum, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                 let pairs = s::add_i16x32(sum_2, products_4);
                 let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 let sum_3 = s::add_i32x16(before_value, products_5);
                 let float = s::to_float_i32x16(sum_3);
-                let product_3 = s::mul_f32x16(float, float_factor);
+                let product_2 = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let sum_4 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_4 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
-                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_4),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_4),
                 );
             }
         }
@@ -2423,10 +3457,10 @@ unsafe fn dot_n2<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(21));
-            let factor = s::or_i32x16(scale, lanes_2);
             let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             k::repeat!(row in ROWS, 2, {
@@ -2445,7 +3479,7 @@ unsafe fn dot_n2<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_mx4(
+unsafe fn pass_listed_n2(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -2463,7 +3497,109 @@ unsafe fn pass_mx4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(21));
+            let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+            let shift_words = s::bits_i32x16_i16x32(bits_2);
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 128;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_3);
+            let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
+            let weights = s::lookup_i8x64(values, index);
+            let values_2 = s::lanes_i8x16([0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31]);
+            let weights_2 = s::lookup_i8x64(values_2, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_3 = s::lookup_i8x64(values, index_2);
+            let weights_4 = s::lookup_i8x64(values_2, index_2);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products_2, products_3);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_4);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_5);
+                let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(products, products_6));
+            }
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_3);
+            let weights_5 = s::lookup_i8x64(values, index_3);
+            let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_7 = s::lookup_i8x64(values, index_4);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                let sum_3 = s::add_i32x16(before_value, products_5);
+                let float = s::to_float_i32x16(sum_3);
+                let product_2 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_4 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_4),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -2479,69 +3615,66 @@ unsafe fn pass_mx4(
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                 let sum = s::add_i16x32(products, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                 let sum_2 = s::add_i16x32(sum, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                 let pairs = s::add_i16x32(sum_2, products_4);
                 let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 s::store_i32x16(
-                    before.at_mut::<64>(row * 16),
+                    before.nth_mut::<64>(row, 16, 0),
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
-                let product = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product));
+                let place = (first_row + row) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = place * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                 let sum = s::add_i16x32(products, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                 let sum_2 = s::add_i16x32(sum, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                 let pairs = s::add_i16x32(sum_2, products_4);
                 let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 let sum_3 = s::add_i32x16(before_value, products_5);
                 let float = s::to_float_i32x16(sum_3);
-                let product_2 = s::mul_f32x16(float, power);
+                let product = s::mul_f32x16(float, power);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let sum_4 = s::load_f32x16(sums.at::<64>(product));
+                let sum_4 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product),
-                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_4),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_4),
                 );
             }
         }
@@ -2613,12 +3746,12 @@ unsafe fn dot_mx4<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_b8_by256(
+unsafe fn pass_listed_mx4(
     sums: k::Region<f32>,
-    totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     before: k::Region<i32>,
     x_scales: k::Region<f32>,
@@ -2631,13 +3764,116 @@ unsafe fn pass_b8_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                s::store_i32x16(
+                    before.nth_mut::<64>(row, 16, 0),
+                    s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
+                );
+            }
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                let sum_3 = s::add_i32x16(before_value, products_5);
+                let float = s::to_float_i32x16(sum_3);
+                let product = s::mul_f32x16(float, power);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_4 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_4),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_b8_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -2646,74 +3882,64 @@ unsafe fn pass_b8_by256(
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
+                    let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let pairs = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
                     let bits = s::splat_i32_i16x32(0x0001_0001);
                     let products = s::dot_words_i16x32(pairs, bits);
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let pairs_2 = s::dot2_s_i8x64(bytes_2, s::splat_i32_i8x64(x_2));
                     let products_2 = s::dot_words_i16x32(pairs_2, bits);
                     let sum = s::add_i32x16(products, products_2);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let pairs_3 = s::dot2_s_i8x64(bytes_3, s::splat_i32_i8x64(x_3));
                     let products_3 = s::dot_words_i16x32(pairs_3, bits);
                     let sum_2 = s::add_i32x16(sum, products_3);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let pairs_4 = s::dot2_s_i8x64(bytes_4, s::splat_i32_i8x64(x_4));
                     let products_4 = s::dot_words_i16x32(pairs_4, bits);
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_4));
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_2, products_4));
                 }
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let product_2 = row * 16;
-                    let before_value = s::load_i32x16(before.at::<64>(product_2));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let pairs = s::dot2_s_i8x64(bytes_5, s::splat_i32_i8x64(x));
                     let bits = s::splat_i32_i16x32(0x0001_0001);
                     let products = s::dot_words_i16x32(pairs, bits);
                     let sum = s::add_i32x16(before_value, products);
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let pairs_2 = s::dot2_s_i8x64(bytes_6, s::splat_i32_i8x64(x_2));
                     let products_2 = s::dot_words_i16x32(pairs_2, bits);
                     let sum_2 = s::add_i32x16(sum, products_2);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let pairs_3 = s::dot2_s_i8x64(bytes_7, s::splat_i32_i8x64(x_3));
                     let products_3 = s::dot_words_i16x32(pairs_3, bits);
                     let sum_3 = s::add_i32x16(sum_2, products_3);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let pairs_4 = s::dot2_s_i8x64(bytes_8, s::splat_i32_i8x64(x_4));
                     let products_4 = s::dot_words_i16x32(pairs_4, bits);
                     let sum_4 = s::add_i32x16(sum_3, products_4);
-                    let product_3 = s::mul_i32x16(sum_4, scale);
-                    let total = s::load_i32x16(totals.at::<64>(product_2));
-                    s::store_i32x16(totals.at_mut::<64>(product_2), s::add_i32x16(total, product_3));
+                    let product_2 = s::mul_i32x16(sum_4, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -2774,13 +4000,12 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n4_by256(
+unsafe fn pass_listed_b8_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
-    x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     before: k::Region<i32>,
     x_scales: k::Region<f32>,
@@ -2793,13 +4018,121 @@ unsafe fn pass_n4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_u_i8x16(scale_bytes);
+                let codes_at = at * 512;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let pairs = s::dot2_s_i8x64(bytes, s::splat_i32_i8x64(x));
+                    let bits = s::splat_i32_i16x32(0x0001_0001);
+                    let products = s::dot_words_i16x32(pairs, bits);
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let pairs_2 = s::dot2_s_i8x64(bytes_2, s::splat_i32_i8x64(x_2));
+                    let products_2 = s::dot_words_i16x32(pairs_2, bits);
+                    let sum = s::add_i32x16(products, products_2);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let pairs_3 = s::dot2_s_i8x64(bytes_3, s::splat_i32_i8x64(x_3));
+                    let products_3 = s::dot_words_i16x32(pairs_3, bits);
+                    let sum_2 = s::add_i32x16(sum, products_3);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let pairs_4 = s::dot2_s_i8x64(bytes_4, s::splat_i32_i8x64(x_4));
+                    let products_4 = s::dot_words_i16x32(pairs_4, bits);
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_2, products_4));
+                }
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let pairs = s::dot2_s_i8x64(bytes_5, s::splat_i32_i8x64(x));
+                    let bits = s::splat_i32_i16x32(0x0001_0001);
+                    let products = s::dot_words_i16x32(pairs, bits);
+                    let sum = s::add_i32x16(before_value, products);
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let pairs_2 = s::dot2_s_i8x64(bytes_6, s::splat_i32_i8x64(x_2));
+                    let products_2 = s::dot_words_i16x32(pairs_2, bits);
+                    let sum_2 = s::add_i32x16(sum, products_2);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let pairs_3 = s::dot2_s_i8x64(bytes_7, s::splat_i32_i8x64(x_3));
+                    let products_3 = s::dot_words_i16x32(pairs_3, bits);
+                    let sum_3 = s::add_i32x16(sum_2, products_3);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let pairs_4 = s::dot2_s_i8x64(bytes_8, s::splat_i32_i8x64(x_4));
+                    let products_4 = s::dot_words_i16x32(pairs_4, bits);
+                    let sum_4 = s::add_i32x16(sum_3, products_4);
+                    let product_2 = s::mul_i32x16(sum_4, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -2807,10 +4140,10 @@ unsafe fn pass_n4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 256;
@@ -2823,14 +4156,13 @@ unsafe fn pass_n4_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
                     let x_at = place * 32;
@@ -2839,69 +4171,61 @@ unsafe fn pass_n4_by256(
                     let bits_4 = s::splat_i32_i16x32(0x0001_0001);
                     let products_2 = s::dot_words_i16x32(pairs, bits_4);
                     let sum = s::add_i32x16(products, products_2);
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                     let products_3 = s::dot_words_i16x32(pairs_2, bits_4);
                     let sum_2 = s::add_i32x16(sum, products_3);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                     let products_4 = s::dot_words_i16x32(pairs_3, bits_4);
                     let sum_3 = s::add_i32x16(sum_2, products_4);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_5));
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
                 }
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_3);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
                 let weights_8 = s::lookup_i8x64(values, index_8);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let product_3 = row * 16;
-                    let before_value = s::load_i32x16(before.at::<64>(product_3));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
                     let bits_4 = s::splat_i32_i16x32(0x0001_0001);
                     let products = s::dot_words_i16x32(pairs, bits_4);
                     let sum = s::add_i32x16(before_value, products);
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                     let products_2 = s::dot_words_i16x32(pairs_2, bits_4);
                     let sum_2 = s::add_i32x16(sum, products_2);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                     let products_3 = s::dot_words_i16x32(pairs_3, bits_4);
                     let sum_3 = s::add_i32x16(sum_2, products_3);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                     let products_4 = s::dot_words_i16x32(pairs_4, bits_4);
                     let sum_4 = s::add_i32x16(sum_3, products_4);
-                    let product_4 = s::mul_i32x16(sum_4, factor);
-                    let total = s::load_i32x16(totals.at::<64>(product_3));
-                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_4));
+                    let product_3 = s::mul_i32x16(sum_4, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_3));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -2962,10 +4286,10 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 k::repeat!(row in ROWS, 1, {
@@ -2988,7 +4312,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l4_by256(
+unsafe fn pass_listed_n4_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3007,13 +4331,147 @@ unsafe fn pass_l4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(63));
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                let codes_at = at * 256;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_3);
+                let values = s::lanes_i8x16([
+                    0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_2 = s::dot_words_i16x32(pairs, bits_4);
+                    let sum = s::add_i32x16(products, products_2);
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let products_3 = s::dot_words_i16x32(pairs_2, bits_4);
+                    let sum_2 = s::add_i32x16(sum, products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let products_4 = s::dot_words_i16x32(pairs_3, bits_4);
+                    let sum_3 = s::add_i32x16(sum_2, products_4);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
+                }
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_3);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let index_7 = s::and_i8x64(bytes_4, bits_3);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                    let products = s::dot_words_i16x32(pairs, bits_4);
+                    let sum = s::add_i32x16(before_value, products);
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let products_2 = s::dot_words_i16x32(pairs_2, bits_4);
+                    let sum_2 = s::add_i32x16(sum, products_2);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let products_3 = s::dot_words_i16x32(pairs_3, bits_4);
+                    let sum_3 = s::add_i32x16(sum_2, products_3);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let products_4 = s::dot_words_i16x32(pairs_4, bits_4);
+                    let sum_4 = s::add_i32x16(sum_3, products_4);
+                    let product_3 = s::mul_i32x16(sum_4, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_3));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3025,73 +4483,64 @@ unsafe fn pass_l4_by256(
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                     let sum = s::add_i16x32(products, products_2);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                     let sum_2 = s::add_i16x32(sum, products_3);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                     let pairs = s::add_i16x32(sum_2, products_4);
                     let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                     s::store_i32x16(
-                        before.at_mut::<64>(row * 16),
+                        before.nth_mut::<64>(row, 16, 0),
                         s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                     );
                 }
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let product_2 = row * 16;
-                    let before_value = s::load_i32x16(before.at::<64>(product_2));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                     let sum = s::add_i16x32(products, products_2);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                     let sum_2 = s::add_i16x32(sum, products_3);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                     let pairs = s::add_i16x32(sum_2, products_4);
                     let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                     let sum_3 = s::add_i32x16(before_value, products_5);
-                    let product_3 = s::mul_i32x16(sum_3, scale);
-                    let total = s::load_i32x16(totals.at::<64>(product_2));
-                    s::store_i32x16(totals.at_mut::<64>(product_2), s::add_i32x16(total, product_3));
+                    let product_2 = s::mul_i32x16(sum_3, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3168,7 +4617,7 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l6_by256(
+unsafe fn pass_listed_l4_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3187,13 +4636,123 @@ unsafe fn pass_l6_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 256;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let weights = s::and_i8x64(bytes, bits);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let sum = s::add_i16x32(products, products_2);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let sum_2 = s::add_i16x32(sum, products_3);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs = s::add_i16x32(sum_2, products_4);
+                    let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                    s::store_i32x16(
+                        before.nth_mut::<64>(row, 16, 0),
+                        s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
+                    );
+                }
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let sum = s::add_i16x32(products, products_2);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let sum_2 = s::add_i16x32(sum, products_3);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let pairs = s::add_i16x32(sum_2, products_4);
+                    let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                    let sum_3 = s::add_i32x16(before_value, products_5);
+                    let product_2 = s::mul_i32x16(sum_3, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3204,107 +4763,93 @@ unsafe fn pass_l6_by256(
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
                 let bits_9 = s::or_i8x64(bits_6, bits_8);
                 let weights_4 = s::and_i8x64(bits_9, bits);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                     let pairs = s::add_i16x32(products, products_2);
                     let bits_10 = s::splat_i32_i16x32(0x0001_0001);
                     let products_3 = s::dot_words_i16x32(pairs, bits_10);
-                    let sum_3 = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let sum = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                     let pairs_2 = s::add_i16x32(products_4, products_5);
                     let products_6 = s::dot_words_i16x32(pairs_2, bits_10);
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_3, products_6));
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum, products_6));
                 }
-                let sum_3 = codes_at + 192;
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
-                let sum_4 = codes_at + 256;
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
-                let sum_5 = codes_at + 320;
-                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
-                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
                 let weights_8 = s::and_i8x64(bits_14, bits);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let product_2 = row * 16;
-                    let before_value = s::load_i32x16(before.at::<64>(product_2));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                     let pairs = s::add_i16x32(products, products_2);
                     let bits_15 = s::splat_i32_i16x32(0x0001_0001);
                     let products_3 = s::dot_words_i16x32(pairs, bits_15);
-                    let sum_6 = s::add_i32x16(before_value, products_3);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let sum = s::add_i32x16(before_value, products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                     let pairs_2 = s::add_i16x32(products_4, products_5);
                     let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
-                    let sum_7 = s::add_i32x16(sum_6, products_6);
-                    let product_3 = s::mul_i32x16(sum_7, scale);
-                    let total = s::load_i32x16(totals.at::<64>(product_2));
-                    s::store_i32x16(totals.at_mut::<64>(product_2), s::add_i32x16(total, product_3));
+                    let sum_2 = s::add_i32x16(sum, products_6);
+                    let product_2 = s::mul_i32x16(sum_2, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3407,7 +4952,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n5_by256(
+unsafe fn pass_listed_l6_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3426,13 +4971,151 @@ unsafe fn pass_n5_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 384;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let weights = s::and_i8x64(bytes, bits);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_2 = s::and_i8x64(bytes_2, bits);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_3 = s::and_i8x64(bytes_3, bits);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<6>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+                let bits_3 = s::and_i8x64(shifted, bits_2);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+                let bits_5 = s::and_i8x64(shifted_2, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+                let bits_8 = s::and_i8x64(shifted_3, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let weights_4 = s::and_i8x64(bits_9, bits);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products, products_2);
+                    let bits_10 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_3 = s::dot_words_i16x32(pairs, bits_10);
+                    let sum = s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-32)), products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_4, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs_2, bits_10);
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum, products_6));
+                }
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_5 = s::and_i8x64(bytes_7, bits);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_6 = s::and_i8x64(bytes_8, bits);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_7 = s::and_i8x64(bytes_9, bits);
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_4, bits_2);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_5, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_6, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let weights_8 = s::and_i8x64(bits_14, bits);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products, products_2);
+                    let bits_15 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_3 = s::dot_words_i16x32(pairs, bits_15);
+                    let sum = s::add_i32x16(before_value, products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_4, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs_2, bits_15);
+                    let sum_2 = s::add_i32x16(sum, products_6);
+                    let product_2 = s::mul_i32x16(sum_2, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3440,16 +5123,15 @@ unsafe fn pass_n5_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, lanes_3);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 320;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let sum = codes_at + 256;
-                let tops = s::stream_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let top = s::and_i8x64(tops, bits_3);
@@ -3463,7 +5145,7 @@ unsafe fn pass_n5_by256(
                 let found_3 = s::lookup_i8x64(change, index);
                 let bits_4 = s::and_i8x64(found_3, found);
                 let weights = s::xor_i8x64(found_2, bits_4);
-                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let top_2 = s::shr_u_i8x64::<4>(tops_2);
                 let found_4 = s::lookup_i8x64(masks, top_2);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -3471,8 +5153,8 @@ unsafe fn pass_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_5 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_5);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_3);
                 let found_7 = s::lookup_i8x64(masks, top_3);
@@ -3481,7 +5163,7 @@ unsafe fn pass_n5_by256(
                 let found_9 = s::lookup_i8x64(change, index_3);
                 let bits_6 = s::and_i8x64(found_9, found_7);
                 let weights_3 = s::xor_i8x64(found_8, bits_6);
-                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let top_4 = s::shr_u_i8x64::<5>(tops_4);
                 let found_10 = s::lookup_i8x64(masks, top_4);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -3490,8 +5172,7 @@ unsafe fn pass_n5_by256(
                 let bits_7 = s::and_i8x64(found_12, found_10);
                 let weights_4 = s::xor_i8x64(found_11, bits_7);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
                     let x_at = place * 32;
@@ -3499,22 +5180,22 @@ unsafe fn pass_n5_by256(
                     let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
                     let bits_8 = s::splat_i32_i16x32(0x0001_0001);
                     let products_2 = s::dot_words_i16x32(pairs, bits_8);
-                    let sum_2 = s::add_i32x16(products, products_2);
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let sum = s::add_i32x16(products, products_2);
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                     let products_3 = s::dot_words_i16x32(pairs_2, bits_8);
-                    let sum_3 = s::add_i32x16(sum_2, products_3);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let sum_2 = s::add_i32x16(sum, products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                     let products_4 = s::dot_words_i16x32(pairs_3, bits_8);
-                    let sum_4 = s::add_i32x16(sum_3, products_4);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let sum_3 = s::add_i32x16(sum_2, products_4);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_4, products_5));
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
                 }
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_3);
                 let found_13 = s::lookup_i8x64(masks, top_5);
@@ -3523,7 +5204,7 @@ unsafe fn pass_n5_by256(
                 let found_15 = s::lookup_i8x64(change, index_5);
                 let bits_8 = s::and_i8x64(found_15, found_13);
                 let weights_5 = s::xor_i8x64(found_14, bits_8);
-                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let top_6 = s::shr_u_i8x64::<6>(tops_6);
                 let found_16 = s::lookup_i8x64(masks, top_6);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -3531,8 +5212,8 @@ unsafe fn pass_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_9 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_9);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
-                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_3);
                 let found_19 = s::lookup_i8x64(masks, top_7);
@@ -3541,7 +5222,7 @@ unsafe fn pass_n5_by256(
                 let found_21 = s::lookup_i8x64(change, index_7);
                 let bits_10 = s::and_i8x64(found_21, found_19);
                 let weights_7 = s::xor_i8x64(found_20, bits_10);
-                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let top_8 = s::shr_u_i8x64::<7>(tops_8);
                 let found_22 = s::lookup_i8x64(masks, top_8);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3550,45 +5231,37 @@ unsafe fn pass_n5_by256(
                 let bits_11 = s::and_i8x64(found_24, found_22);
                 let weights_8 = s::xor_i8x64(found_23, bits_11);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let product_3 = row * 16;
-                    let before_value = s::load_i32x16(before.at::<64>(product_3));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
                     let bits_12 = s::splat_i32_i16x32(0x0001_0001);
                     let products = s::dot_words_i16x32(pairs, bits_12);
-                    let sum_2 = s::add_i32x16(before_value, products);
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let sum = s::add_i32x16(before_value, products);
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                     let products_2 = s::dot_words_i16x32(pairs_2, bits_12);
-                    let sum_3 = s::add_i32x16(sum_2, products_2);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let sum_2 = s::add_i32x16(sum, products_2);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                     let products_3 = s::dot_words_i16x32(pairs_3, bits_12);
-                    let sum_4 = s::add_i32x16(sum_3, products_3);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let sum_3 = s::add_i32x16(sum_2, products_3);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                     let products_4 = s::dot_words_i16x32(pairs_4, bits_12);
-                    let sum_5 = s::add_i32x16(sum_4, products_4);
-                    let product_4 = s::mul_i32x16(sum_5, factor);
-                    let total = s::load_i32x16(totals.at::<64>(product_3));
-                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_4));
+                    let sum_4 = s::add_i32x16(sum_3, products_4);
+                    let product_3 = s::mul_i32x16(sum_4, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_3));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3623,7 +5296,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
@@ -3670,10 +5343,10 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_2 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_2, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_3 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_3);
                 k::repeat!(row in ROWS, 1, {
@@ -3696,7 +5369,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n3_by256(
+unsafe fn pass_listed_n5_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3715,13 +5388,13 @@ unsafe fn pass_n3_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3729,10 +5402,197 @@ unsafe fn pass_n3_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, lanes_3);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(65));
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                let codes_at = at * 320;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+                let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let top = s::and_i8x64(tops, bits_3);
+                let found = s::lookup_i8x64(masks, top);
+                let index = s::and_i8x64(bytes, bits_3);
+                let lower = s::lanes_i8x16([0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62]);
+                let found_2 = s::lookup_i8x64(lower, index);
+                let change = s::lanes_i8x16([
+                    65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+                ]);
+                let found_3 = s::lookup_i8x64(change, index);
+                let bits_4 = s::and_i8x64(found_3, found);
+                let weights = s::xor_i8x64(found_2, bits_4);
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let top_2 = s::shr_u_i8x64::<4>(tops_2);
+                let found_4 = s::lookup_i8x64(masks, top_2);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let found_5 = s::lookup_i8x64(lower, index_2);
+                let found_6 = s::lookup_i8x64(change, index_2);
+                let bits_5 = s::and_i8x64(found_6, found_4);
+                let weights_2 = s::xor_i8x64(found_5, bits_5);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted = s::shr_u_i8x64::<1>(tops_3);
+                let top_3 = s::and_i8x64(shifted, bits_3);
+                let found_7 = s::lookup_i8x64(masks, top_3);
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let found_8 = s::lookup_i8x64(lower, index_3);
+                let found_9 = s::lookup_i8x64(change, index_3);
+                let bits_6 = s::and_i8x64(found_9, found_7);
+                let weights_3 = s::xor_i8x64(found_8, bits_6);
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let top_4 = s::shr_u_i8x64::<5>(tops_4);
+                let found_10 = s::lookup_i8x64(masks, top_4);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let found_11 = s::lookup_i8x64(lower, index_4);
+                let found_12 = s::lookup_i8x64(change, index_4);
+                let bits_7 = s::and_i8x64(found_12, found_10);
+                let weights_4 = s::xor_i8x64(found_11, bits_7);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let pairs = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let bits_8 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_2 = s::dot_words_i16x32(pairs, bits_8);
+                    let sum = s::add_i32x16(products, products_2);
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let pairs_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let products_3 = s::dot_words_i16x32(pairs_2, bits_8);
+                    let sum_2 = s::add_i32x16(sum, products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let pairs_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let products_4 = s::dot_words_i16x32(pairs_3, bits_8);
+                    let sum_3 = s::add_i32x16(sum_2, products_4);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let pairs_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
+                }
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+                let top_5 = s::and_i8x64(shifted_2, bits_3);
+                let found_13 = s::lookup_i8x64(masks, top_5);
+                let index_5 = s::and_i8x64(bytes_3, bits_3);
+                let found_14 = s::lookup_i8x64(lower, index_5);
+                let found_15 = s::lookup_i8x64(change, index_5);
+                let bits_8 = s::and_i8x64(found_15, found_13);
+                let weights_5 = s::xor_i8x64(found_14, bits_8);
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let top_6 = s::shr_u_i8x64::<6>(tops_6);
+                let found_16 = s::lookup_i8x64(masks, top_6);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let found_17 = s::lookup_i8x64(lower, index_6);
+                let found_18 = s::lookup_i8x64(change, index_6);
+                let bits_9 = s::and_i8x64(found_18, found_16);
+                let weights_6 = s::xor_i8x64(found_17, bits_9);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+                let top_7 = s::and_i8x64(shifted_3, bits_3);
+                let found_19 = s::lookup_i8x64(masks, top_7);
+                let index_7 = s::and_i8x64(bytes_4, bits_3);
+                let found_20 = s::lookup_i8x64(lower, index_7);
+                let found_21 = s::lookup_i8x64(change, index_7);
+                let bits_10 = s::and_i8x64(found_21, found_19);
+                let weights_7 = s::xor_i8x64(found_20, bits_10);
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let top_8 = s::shr_u_i8x64::<7>(tops_8);
+                let found_22 = s::lookup_i8x64(masks, top_8);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let found_23 = s::lookup_i8x64(lower, index_8);
+                let found_24 = s::lookup_i8x64(change, index_8);
+                let bits_11 = s::and_i8x64(found_24, found_22);
+                let weights_8 = s::xor_i8x64(found_23, bits_11);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let pairs = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let bits_12 = s::splat_i32_i16x32(0x0001_0001);
+                    let products = s::dot_words_i16x32(pairs, bits_12);
+                    let sum = s::add_i32x16(before_value, products);
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let pairs_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let products_2 = s::dot_words_i16x32(pairs_2, bits_12);
+                    let sum_2 = s::add_i32x16(sum, products_2);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let pairs_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let products_3 = s::dot_words_i16x32(pairs_3, bits_12);
+                    let sum_3 = s::add_i32x16(sum_2, products_3);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let pairs_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let products_4 = s::dot_words_i16x32(pairs_4, bits_12);
+                    let sum_4 = s::add_i32x16(sum_3, products_4);
+                    let product_3 = s::mul_i32x16(sum_4, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_3));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(37));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 192;
@@ -3743,36 +5603,33 @@ unsafe fn pass_n3_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                     let pairs = s::add_i16x32(products_2, products_3);
                     let bits_4 = s::splat_i32_i16x32(0x0001_0001);
                     let products_4 = s::dot_words_i16x32(pairs, bits_4);
-                    let sum_2 = s::add_i32x16(products, products_4);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let sum = s::add_i32x16(products, products_4);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                     let pairs_2 = s::add_i16x32(products_5, products_6);
                     let products_7 = s::dot_words_i16x32(pairs_2, bits_4);
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(sum_2, products_7));
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum, products_7));
                 }
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -3780,11 +5637,11 @@ unsafe fn pass_n3_by256(
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<3>(bytes_4);
                 let bits_4 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
                 let bits_5 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
                 let bits_6 = s::or_i8x64(bits_4, bits_5);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
                 let bits_7 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
                 let bits_8 = s::or_i8x64(bits_6, bits_7);
@@ -3793,43 +5650,35 @@ unsafe fn pass_n3_by256(
                 let index_8 = s::shr_u_i8x64::<4>(bits_8);
                 let weights_8 = s::lookup_i8x64(values, index_8);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let product_3 = row * 16;
-                    let before_value = s::load_i32x16(before.at::<64>(product_3));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                     let pairs = s::add_i16x32(products, products_2);
                     let bits_9 = s::splat_i32_i16x32(0x0001_0001);
                     let products_3 = s::dot_words_i16x32(pairs, bits_9);
-                    let sum_3 = s::add_i32x16(before_value, products_3);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let sum = s::add_i32x16(before_value, products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                     let pairs_2 = s::add_i16x32(products_4, products_5);
                     let products_6 = s::dot_words_i16x32(pairs_2, bits_9);
-                    let sum_4 = s::add_i32x16(sum_3, products_6);
-                    let product_4 = s::mul_i32x16(sum_4, factor);
-                    let total = s::load_i32x16(totals.at::<64>(product_3));
-                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_4));
+                    let sum_2 = s::add_i32x16(sum, products_6);
+                    let product_3 = s::mul_i32x16(sum_2, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_3));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3883,7 +5732,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let products = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -3901,7 +5750,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -3947,10 +5796,10 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_6 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(37));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_7 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_7);
                 k::repeat!(row in ROWS, 1, {
@@ -3973,7 +5822,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n2_by256(
+unsafe fn pass_listed_n3_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3992,13 +5841,13 @@ unsafe fn pass_n2_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -4006,10 +5855,148 @@ unsafe fn pass_n2_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(37));
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                let codes_at = at * 192;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_3);
+                let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products_2, products_3);
+                    let bits_4 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_4 = s::dot_words_i16x32(pairs, bits_4);
+                    let sum = s::add_i32x16(products, products_4);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_5 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_6 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_5, products_6);
+                    let products_7 = s::dot_words_i16x32(pairs_2, bits_4);
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum, products_7));
+                }
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_3);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_4 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_5 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+                let bits_6 = s::or_i8x64(bits_4, bits_5);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_7 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+                let bits_8 = s::or_i8x64(bits_6, bits_7);
+                let index_7 = s::and_i8x64(bits_8, bits_3);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bits_8);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let pairs = s::add_i16x32(products, products_2);
+                    let bits_9 = s::splat_i32_i16x32(0x0001_0001);
+                    let products_3 = s::dot_words_i16x32(pairs, bits_9);
+                    let sum = s::add_i32x16(before_value, products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_4 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let products_5 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let pairs_2 = s::add_i16x32(products_4, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs_2, bits_9);
+                    let sum_2 = s::add_i32x16(sum, products_6);
+                    let product_3 = s::mul_i32x16(sum_2, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_3));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 128;
@@ -4024,26 +6011,25 @@ unsafe fn pass_n2_by256(
                 let weights_3 = s::lookup_i8x64(values, index_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                     let sum = s::add_i16x32(products_2, products_3);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                     let sum_2 = s::add_i16x32(sum, products_4);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                     let pairs = s::add_i16x32(sum_2, products_5);
                     let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
-                    s::store_i32x16(before.at_mut::<64>(row * 16), s::add_i32x16(products, products_6));
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(products, products_6));
                 }
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -4051,41 +6037,33 @@ unsafe fn pass_n2_by256(
                 let weights_7 = s::lookup_i8x64(values, index_4);
                 let weights_8 = s::lookup_i8x64(values_2, index_4);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let product_3 = row * 16;
-                    let before_value = s::load_i32x16(before.at::<64>(product_3));
-                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
-                        * 32;
-                    let x = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = ((first_row + row) * block_count + block) * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                     let sum = s::add_i16x32(products, products_2);
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                     let sum_2 = s::add_i16x32(sum, products_3);
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                     let pairs = s::add_i16x32(sum_2, products_4);
                     let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                     let sum_3 = s::add_i32x16(before_value, products_5);
-                    let product_4 = s::mul_i32x16(sum_3, factor);
-                    let total = s::load_i32x16(totals.at::<64>(product_3));
-                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_4));
+                    let product_3 = s::mul_i32x16(sum_3, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_3));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -4161,10 +6139,10 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
-                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 k::repeat!(row in ROWS, 1, {
@@ -4187,8 +6165,9 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_mx4_by256(
+unsafe fn pass_listed_n2_by256(
     sums: k::Region<f32>,
+    totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
@@ -4205,7 +6184,125 @@ unsafe fn pass_mx4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(21));
+                let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
+                let shift_words = s::bits_i32x16_i16x32(bits_2);
+                let codes_at = at * 128;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_3);
+                let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
+                let weights = s::lookup_i8x64(values, index);
+                let values_2 = s::lanes_i8x16([0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31]);
+                let weights_2 = s::lookup_i8x64(values_2, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_3 = s::lookup_i8x64(values, index_2);
+                let weights_4 = s::lookup_i8x64(values_2, index_2);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let products = s::dot_words_i16x32(shift_words, s::splat_i32_i16x32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products_2 = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_3 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                    let sum = s::add_i16x32(products_2, products_3);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_4 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                    let sum_2 = s::add_i16x32(sum, products_4);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_5 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                    let pairs = s::add_i16x32(sum_2, products_5);
+                    let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                    s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(products, products_6));
+                }
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_3);
+                let weights_5 = s::lookup_i8x64(values, index_3);
+                let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_7 = s::lookup_i8x64(values, index_4);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                    let x_at = (k::bounded(row_number, input_rows) * block_count + block)
+                        * 32;
+                    let x = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                    let sum = s::add_i16x32(products, products_2);
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                    let sum_2 = s::add_i16x32(sum, products_3);
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                    let pairs = s::add_i16x32(sum_2, products_4);
+                    let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                    let sum_3 = s::add_i32x16(before_value, products_5);
+                    let product_3 = s::mul_i32x16(sum_3, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_3));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -4221,69 +6318,66 @@ unsafe fn pass_mx4_by256(
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
                 let sum = s::add_i16x32(products, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
                 let sum_2 = s::add_i16x32(sum, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
                 let pairs = s::add_i16x32(sum_2, products_4);
                 let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 s::store_i32x16(
-                    before.at_mut::<64>(row * 16),
+                    before.nth_mut::<64>(row, 16, 0),
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let input_row = k::bounded(row_number, input_rows);
-                let product = row * 16;
-                let before_value = s::load_i32x16(before.at::<64>(product));
+                let input_row = first_row + row;
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                 let x_at = (input_row * block_count + block) * 32;
-                let x = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
                 let sum = s::add_i16x32(products, products_2);
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
                 let sum_2 = s::add_i16x32(sum, products_3);
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
                 let pairs = s::add_i16x32(sum_2, products_4);
                 let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 let sum_3 = s::add_i32x16(before_value, products_5);
                 let float = s::to_float_i32x16(sum_3);
-                let product_2 = s::mul_f32x16(float, power);
+                let product = s::mul_f32x16(float, power);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
-                let sum_4 = s::load_f32x16(sums.at::<64>(product));
+                let sum_4 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product),
-                    s::fma_f32x16(product_2, s::splat_f32(x_scale), sum_4),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_4),
                 );
             }
         }
@@ -4352,6 +6446,110 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_listed_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    before: k::Region<i32>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot2_u_i8x64(weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot2_u_i8x64(weights_2, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot2_u_i8x64(weights_3, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot2_u_i8x64(weights_4, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                s::store_i32x16(
+                    before.nth_mut::<64>(row, 16, 0),
+                    s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
+                );
+            }
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
+                let x_at = (input_row * block_count + block) * 32;
+                let x = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products = s::dot2_u_i8x64(weights_5, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_2 = s::dot2_u_i8x64(weights_6, s::splat_i32_i8x64(x_2));
+                let sum = s::add_i16x32(products, products_2);
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_3 = s::dot2_u_i8x64(weights_7, s::splat_i32_i8x64(x_3));
+                let sum_2 = s::add_i16x32(sum, products_3);
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let products_4 = s::dot2_u_i8x64(weights_8, s::splat_i32_i8x64(x_4));
+                let pairs = s::add_i16x32(sum_2, products_4);
+                let products_5 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
+                let sum_3 = s::add_i32x16(before_value, products_5);
+                let float = s::to_float_i32x16(sum_3);
+                let product = s::mul_f32x16(float, power);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let sum_4 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_4),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.

@@ -12,45 +12,61 @@ use super::{Copy, copy};
 use gem_runtime::kernel as k;
 use gem_runtime::simd::x86_v3_vnni as s;
 pub(super) static COPIES: &[Copy] = &[
-    copy(2455915922139157435u64, run_pass_b8),
+    copy(12586129594481534536u64, run_pass_b8),
     copy(6249450240307959837u64, run_dot_b8::<1>),
-    copy(1686117214204033915u64, run_pass_n4),
-    copy(10341894714004377101u64, run_dot_n4::<1>),
-    copy(1202088275369086664u64, run_pass_l4),
+    copy(13207866439949807179u64, run_pass_listed_b8),
+    copy(9465195406514008455u64, run_pass_n4),
+    copy(16857031615260911861u64, run_dot_n4::<1>),
+    copy(13871284875281392805u64, run_pass_listed_n4),
+    copy(375257400365273314u64, run_pass_l4),
     copy(14456236823772999509u64, run_dot_l4::<1>),
-    copy(4485073320664443926u64, run_pass_l6),
+    copy(2484628073363621848u64, run_pass_listed_l4),
+    copy(8505806711030334522u64, run_pass_l6),
     copy(17910425477997557164u64, run_dot_l6::<1>),
-    copy(16189613867849458575u64, run_pass_n5),
-    copy(9315634106512032995u64, run_dot_n5::<1>),
-    copy(7275576920078715129u64, run_pass_n3),
-    copy(4228242486169992425u64, run_dot_n3::<1>),
-    copy(11666123024934826088u64, run_pass_n2),
-    copy(9071866192544826381u64, run_dot_n2::<1>),
-    copy(10337516299217353496u64, run_pass_mx4),
+    copy(13879151720221061734u64, run_pass_listed_l6),
+    copy(9092729082917890081u64, run_pass_n5),
+    copy(841731271694613625u64, run_dot_n5::<1>),
+    copy(12727409122377036075u64, run_pass_listed_n5),
+    copy(3756086513646255995u64, run_pass_n3),
+    copy(12416813896496619779u64, run_dot_n3::<1>),
+    copy(12780326112172706251u64, run_pass_listed_n3),
+    copy(1807307882489516328u64, run_pass_n2),
+    copy(16915743932520392745u64, run_dot_n2::<1>),
+    copy(10469510956702195464u64, run_pass_listed_n2),
+    copy(6462799847659173150u64, run_pass_mx4),
     copy(17730586655188774733u64, run_dot_mx4::<1>),
-    copy(12007624109934357827u64, run_pass_b8_by256),
+    copy(13481372349796817704u64, run_pass_listed_mx4),
+    copy(8857865691582012341u64, run_pass_b8_by256),
     copy(3323054109325113079u64, run_dot_b8_by256::<1>),
-    copy(3186424733822245787u64, run_pass_n4_by256),
-    copy(15860553378697007962u64, run_dot_n4_by256::<1>),
-    copy(18076287350497640646u64, run_pass_l4_by256),
+    copy(15082820025178730035u64, run_pass_listed_b8_by256),
+    copy(17367244358322742265u64, run_pass_n4_by256),
+    copy(3416358767146326582u64, run_dot_n4_by256::<1>),
+    copy(17629735293268083821u64, run_pass_listed_n4_by256),
+    copy(12679639225834594393u64, run_pass_l4_by256),
     copy(5394990762153347046u64, run_dot_l4_by256::<1>),
-    copy(5189963967009878422u64, run_pass_l6_by256),
+    copy(15169665622870131670u64, run_pass_listed_l4_by256),
+    copy(6986678591257059703u64, run_pass_l6_by256),
     copy(14611468805877049202u64, run_dot_l6_by256::<1>),
-    copy(13899013527552173251u64, run_pass_n5_by256),
-    copy(14025659924823724521u64, run_dot_n5_by256::<1>),
-    copy(15385011165716958468u64, run_pass_n3_by256),
-    copy(10329280069894312618u64, run_dot_n3_by256::<1>),
-    copy(17777569924575509060u64, run_pass_n2_by256),
-    copy(6901360493446371023u64, run_dot_n2_by256::<1>),
-    copy(8903046956384576077u64, run_pass_mx4_by256),
+    copy(3502401761192628262u64, run_pass_listed_l6_by256),
+    copy(4846864144284733512u64, run_pass_n5_by256),
+    copy(2258614213569199565u64, run_dot_n5_by256::<1>),
+    copy(18442005320000907151u64, run_pass_listed_n5_by256),
+    copy(15627049962839215985u64, run_pass_n3_by256),
+    copy(7051601655080140258u64, run_dot_n3_by256::<1>),
+    copy(8126363956146183442u64, run_pass_listed_n3_by256),
+    copy(12305402503990558794u64, run_pass_n2_by256),
+    copy(11254095337804500711u64, run_dot_n2_by256::<1>),
+    copy(5521518700725073506u64, run_pass_listed_n2_by256),
+    copy(15073636451238644143u64, run_pass_mx4_by256),
     copy(1644918813404805132u64, run_dot_mx4_by256::<1>),
+    copy(10524615632229683805u64, run_pass_listed_mx4_by256),
     copy(13495493671495841309u64, run_dot_b8::<2>),
-    copy(10119759013050741196u64, run_dot_n4::<2>),
+    copy(17970801711714729033u64, run_dot_n4::<2>),
     copy(12944095368671253494u64, run_dot_l4::<2>),
     copy(6372139645007942096u64, run_dot_l6::<2>),
-    copy(837760036295491478u64, run_dot_n5::<2>),
-    copy(14752988140455250365u64, run_dot_n3::<2>),
-    copy(9031348091263274699u64, run_dot_n2::<2>),
+    copy(5093470025177767094u64, run_dot_n5::<2>),
+    copy(16375562774878018977u64, run_dot_n3::<2>),
+    copy(1920619868351235410u64, run_dot_n2::<2>),
     copy(4858262285980180465u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
@@ -110,9 +126,8 @@ unsafe extern "C" fn run_pass_b8(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -144,6 +159,25 @@ unsafe extern "C" fn run_dot_b8<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_b8(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_b8(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -152,9 +186,8 @@ unsafe extern "C" fn run_pass_n4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -186,6 +219,25 @@ unsafe extern "C" fn run_dot_n4<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_n4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -194,9 +246,8 @@ unsafe extern "C" fn run_pass_l4(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -228,6 +279,25 @@ unsafe extern "C" fn run_dot_l4<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_l4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -236,9 +306,8 @@ unsafe extern "C" fn run_pass_l6(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -270,6 +339,25 @@ unsafe extern "C" fn run_dot_l6<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_l6(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l6(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -278,9 +366,8 @@ unsafe extern "C" fn run_pass_n5(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -312,6 +399,25 @@ unsafe extern "C" fn run_dot_n5<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_n5(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n5(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -320,9 +426,8 @@ unsafe extern "C" fn run_pass_n3(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -354,6 +459,25 @@ unsafe extern "C" fn run_dot_n3<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_n3(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n3(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -362,9 +486,8 @@ unsafe extern "C" fn run_pass_n2(regions: *const *mut u8, inputs: *const i32, _l
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -396,6 +519,25 @@ unsafe extern "C" fn run_dot_n2<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_n2(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n2(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -404,9 +546,8 @@ unsafe extern "C" fn run_pass_mx4(regions: *const *mut u8, inputs: *const i32, _
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -438,6 +579,25 @@ unsafe extern "C" fn run_dot_mx4<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_mx4(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_mx4(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -447,9 +607,8 @@ unsafe extern "C" fn run_pass_b8_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -482,6 +641,30 @@ unsafe extern "C" fn run_dot_b8_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_b8_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_b8_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -491,9 +674,8 @@ unsafe extern "C" fn run_pass_n4_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -526,6 +708,30 @@ unsafe extern "C" fn run_dot_n4_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_n4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -535,9 +741,8 @@ unsafe extern "C" fn run_pass_l4_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -570,6 +775,30 @@ unsafe extern "C" fn run_dot_l4_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_l4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -579,9 +808,8 @@ unsafe extern "C" fn run_pass_l6_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -614,6 +842,30 @@ unsafe extern "C" fn run_dot_l6_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_l6_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_l6_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -623,9 +875,8 @@ unsafe extern "C" fn run_pass_n5_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -658,6 +909,30 @@ unsafe extern "C" fn run_dot_n5_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_n5_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n5_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -667,9 +942,8 @@ unsafe extern "C" fn run_pass_n3_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -702,6 +976,30 @@ unsafe extern "C" fn run_dot_n3_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_n3_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n3_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -711,9 +1009,8 @@ unsafe extern "C" fn run_pass_n2_by256(regions: *const *mut u8, inputs: *const i
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i8>::endless(*regions.add(3)),
             k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i32>::endless(*regions.add(5)),
-            k::Region::<i8>::endless(*regions.add(6)),
-            k::Region::<f32>::endless(*regions.add(7)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -746,6 +1043,30 @@ unsafe extern "C" fn run_dot_n2_by256<const ROWS: usize>(
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_n2_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_n2_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i32>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i8>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i32>::endless(*regions.add(5)),
+            k::Region::<i8>::endless(*regions.add(6)),
+            k::Region::<f32>::endless(*regions.add(7)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const i32, _locals: *mut f32) {
     // SAFETY: the module's contract.
     unsafe {
@@ -754,9 +1075,8 @@ unsafe extern "C" fn run_pass_mx4_by256(regions: *const *mut u8, inputs: *const 
             k::Region::<i8>::endless(*regions.add(1)),
             k::Region::<i8>::endless(*regions.add(2)),
             k::Region::<i32>::endless(*regions.add(3)),
-            k::Region::<i32>::endless(*regions.add(4)),
-            k::Region::<i8>::endless(*regions.add(5)),
-            k::Region::<f32>::endless(*regions.add(6)),
+            k::Region::<i8>::endless(*regions.add(4)),
+            k::Region::<f32>::endless(*regions.add(5)),
             *inputs.add(0),
             *inputs.add(1),
             *inputs.add(2),
@@ -786,6 +1106,29 @@ unsafe extern "C" fn run_dot_mx4_by256<const ROWS: usize>(
             locals.cast::<[s::F32x16; ROWS]>().read_unaligned(),
         );
         locals.cast::<[s::F32x16; ROWS]>().write_unaligned(after);
+    }
+}
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe extern "C" fn run_pass_listed_mx4_by256(
+    regions: *const *mut u8,
+    inputs: *const i32,
+    _locals: *mut f32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        pass_listed_mx4_by256(
+            k::Region::<f32>::endless(*regions.add(0)),
+            k::Region::<i8>::endless(*regions.add(1)),
+            k::Region::<i8>::endless(*regions.add(2)),
+            k::Region::<i32>::endless(*regions.add(3)),
+            k::Region::<i32>::endless(*regions.add(4)),
+            k::Region::<i8>::endless(*regions.add(5)),
+            k::Region::<f32>::endless(*regions.add(6)),
+            *inputs.add(0),
+            *inputs.add(1),
+            *inputs.add(2),
+            *inputs.add(3),
+        );
     }
 }
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
@@ -1057,20 +1400,19 @@ unsafe fn pass_b8(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
-    row_numbers: k::Region<i32>,
     x_sums: k::Region<i32>,
     x_codes: k::Region<i8>,
     x_scales: k::Region<f32>,
     block_count: i32,
     first_block: i32,
     size: i32,
-    input_rows: i32,
+    first_row: i32,
 ) {
     // SAFETY: the module's contract.
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -1081,23 +1423,22 @@ unsafe fn pass_b8(
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(-2139062144);
             let weights = s::xor_i8x64(bytes, bits);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::xor_i8x64(bytes_2, bits);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::xor_i8x64(bytes_3, bits);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_4 = s::xor_i8x64(bytes_4, bits);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_5 = s::xor_i8x64(bytes_5, bits);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_6 = s::xor_i8x64(bytes_6, bits);
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
             let weights_7 = s::xor_i8x64(bytes_7, bits);
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
             let weights_8 = s::xor_i8x64(bytes_8, bits);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -1106,27 +1447,26 @@ unsafe fn pass_b8(
                     weights,
                     s::splat_i32_i8x64(x),
                 );
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                 let float = s::to_float_i32x16(sum);
                 let product = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let product_2 = row * 16;
-                let sum_2 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
                 );
             }
@@ -1181,7 +1521,7 @@ unsafe fn dot_b8<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n4(
+unsafe fn pass_listed_b8(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -1198,17 +1538,98 @@ unsafe fn pass_n4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 512;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(-2139062144);
+            let weights = s::xor_i8x64(bytes, bits);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_2 = s::xor_i8x64(bytes_2, bits);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_3 = s::xor_i8x64(bytes_3, bits);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_4 = s::xor_i8x64(bytes_4, bits);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let weights_5 = s::xor_i8x64(bytes_5, bits);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let weights_6 = s::xor_i8x64(bytes_6, bits);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let weights_7 = s::xor_i8x64(bytes_7, bits);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let weights_8 = s::xor_i8x64(bytes_8, bits);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(
+                    s::splat_i32(x_sum.wrapping_mul(-128)),
+                    weights,
+                    s::splat_i32_i8x64(x),
+                );
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(63));
-            let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
@@ -1218,50 +1639,48 @@ unsafe fn pass_n4(
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products = s::dot4_u_i8x64(product_2, weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                 let float = s::to_float_i32x16(sum);
                 let product_3 = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let product_4 = row * 16;
-                let sum_2 = s::load_f32x16(sums.at::<64>(product_4));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_4),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_2),
                 );
             }
@@ -1313,10 +1732,10 @@ unsafe fn dot_n4<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(63));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1333,7 +1752,7 @@ unsafe fn dot_n4<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l4(
+unsafe fn pass_listed_n4(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -1350,7 +1769,95 @@ unsafe fn pass_l4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(2));
+            let shift = s::sub_i32x16(product, s::splat_i32(63));
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(product_2, weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product_3 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -1362,18 +1869,17 @@ unsafe fn pass_l4(
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -1382,27 +1888,26 @@ unsafe fn pass_l4(
                     weights,
                     s::splat_i32_i8x64(x),
                 );
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                 let float = s::to_float_i32x16(sum);
                 let product = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let product_2 = row * 16;
-                let sum_2 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
                 );
             }
@@ -1463,7 +1968,7 @@ unsafe fn dot_l4<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l6(
+unsafe fn pass_listed_l4(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -1480,7 +1985,84 @@ unsafe fn pass_l6(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let weights = s::and_i8x64(bytes, bits);
+            let weights_2 = s::shr_u_i8x64::<4>(bytes);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_3 = s::and_i8x64(bytes_2, bits);
+            let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_5 = s::and_i8x64(bytes_3, bits);
+            let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_7 = s::and_i8x64(bytes_4, bits);
+            let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(
+                    s::splat_i32(x_sum.wrapping_mul(-8)),
+                    weights,
+                    s::splat_i32_i8x64(x),
+                );
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -1491,51 +2073,45 @@ unsafe fn pass_l6(
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
             let weights = s::and_i8x64(bytes, bits);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::and_i8x64(bytes_2, bits);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::and_i8x64(bytes_3, bits);
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<6>(bytes_4);
             let bits_2 = s::splat_i32_i8x64(0x0303_0303);
             let bits_3 = s::and_i8x64(shifted, bits_2);
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
             let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
             let bits_5 = s::and_i8x64(shifted_2, bits_4);
             let bits_6 = s::or_i8x64(bits_3, bits_5);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
             let bits_7 = s::splat_i32_i8x64(0x3030_3030);
             let bits_8 = s::and_i8x64(shifted_3, bits_7);
             let bits_9 = s::or_i8x64(bits_6, bits_8);
             let weights_4 = s::and_i8x64(bits_9, bits);
-            let sum_3 = codes_at + 192;
-            let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let weights_5 = s::and_i8x64(bytes_7, bits);
-            let sum_4 = codes_at + 256;
-            let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let weights_6 = s::and_i8x64(bytes_8, bits);
-            let sum_5 = codes_at + 320;
-            let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let weights_7 = s::and_i8x64(bytes_9, bits);
-            let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
             let bits_10 = s::and_i8x64(shifted_4, bits_2);
-            let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
             let bits_11 = s::and_i8x64(shifted_5, bits_4);
             let bits_12 = s::or_i8x64(bits_10, bits_11);
-            let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
             let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
             let bits_13 = s::and_i8x64(shifted_6, bits_7);
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -1544,28 +2120,27 @@ unsafe fn pass_l6(
                     weights,
                     s::splat_i32_i8x64(x),
                 );
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
-                let sum_6 = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
-                let float = s::to_float_i32x16(sum_6);
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
                 let product = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let product_2 = row * 16;
-                let sum_7 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
-                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_7),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
                 );
             }
         }
@@ -1651,7 +2226,7 @@ unsafe fn dot_l6<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n5(
+unsafe fn pass_listed_l6(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -1668,22 +2243,125 @@ unsafe fn pass_n5(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let float_factor = s::to_float_i32x16(scale);
+            let codes_at = at * 384;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+            let weights = s::and_i8x64(bytes, bits);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let weights_2 = s::and_i8x64(bytes_2, bits);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let weights_3 = s::and_i8x64(bytes_3, bits);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<6>(bytes_4);
+            let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+            let bits_3 = s::and_i8x64(shifted, bits_2);
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+            let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+            let bits_5 = s::and_i8x64(shifted_2, bits_4);
+            let bits_6 = s::or_i8x64(bits_3, bits_5);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+            let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+            let bits_8 = s::and_i8x64(shifted_3, bits_7);
+            let bits_9 = s::or_i8x64(bits_6, bits_8);
+            let weights_4 = s::and_i8x64(bits_9, bits);
+            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let weights_5 = s::and_i8x64(bytes_7, bits);
+            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let weights_6 = s::and_i8x64(bytes_8, bits);
+            let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let weights_7 = s::and_i8x64(bytes_9, bits);
+            let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+            let bits_10 = s::and_i8x64(shifted_4, bits_2);
+            let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+            let bits_11 = s::and_i8x64(shifted_5, bits_4);
+            let bits_12 = s::or_i8x64(bits_10, bits_11);
+            let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+            let bits_13 = s::and_i8x64(shifted_6, bits_7);
+            let bits_14 = s::or_i8x64(bits_12, bits_13);
+            let weights_8 = s::and_i8x64(bits_14, bits);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(
+                    s::splat_i32(x_sum.wrapping_mul(-32)),
+                    weights,
+                    s::splat_i32_i8x64(x),
+                );
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, lanes_2);
             let shift = s::sub_i32x16(product, s::splat_i32(65));
-            let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let sum = codes_at + 256;
-            let tops = s::stream_i8x64(codes.at::<64>(sum));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let top = s::and_i8x64(tops, bits_2);
@@ -1695,7 +2373,7 @@ unsafe fn pass_n5(
             let found_3 = s::lookup_i8x64(change, index);
             let bits_3 = s::and_i8x64(found_3, found);
             let weights = s::xor_i8x64(found_2, bits_3);
-            let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let top_2 = s::shr_u_i8x64::<4>(tops_2);
             let found_4 = s::lookup_i8x64(masks, top_2);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -1703,8 +2381,8 @@ unsafe fn pass_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_4 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_4);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-            let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_2);
             let found_7 = s::lookup_i8x64(masks, top_3);
@@ -1713,7 +2391,7 @@ unsafe fn pass_n5(
             let found_9 = s::lookup_i8x64(change, index_3);
             let bits_5 = s::and_i8x64(found_9, found_7);
             let weights_3 = s::xor_i8x64(found_8, bits_5);
-            let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let top_4 = s::shr_u_i8x64::<5>(tops_4);
             let found_10 = s::lookup_i8x64(masks, top_4);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -1721,8 +2399,8 @@ unsafe fn pass_n5(
             let found_12 = s::lookup_i8x64(change, index_4);
             let bits_6 = s::and_i8x64(found_12, found_10);
             let weights_4 = s::xor_i8x64(found_11, bits_6);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-            let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_2);
             let found_13 = s::lookup_i8x64(masks, top_5);
@@ -1731,7 +2409,7 @@ unsafe fn pass_n5(
             let found_15 = s::lookup_i8x64(change, index_5);
             let bits_7 = s::and_i8x64(found_15, found_13);
             let weights_5 = s::xor_i8x64(found_14, bits_7);
-            let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let top_6 = s::shr_u_i8x64::<6>(tops_6);
             let found_16 = s::lookup_i8x64(masks, top_6);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -1739,8 +2417,8 @@ unsafe fn pass_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_8 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_8);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
-            let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_2);
             let found_19 = s::lookup_i8x64(masks, top_7);
@@ -1749,7 +2427,7 @@ unsafe fn pass_n5(
             let found_21 = s::lookup_i8x64(change, index_7);
             let bits_9 = s::and_i8x64(found_21, found_19);
             let weights_7 = s::xor_i8x64(found_20, bits_9);
-            let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let top_8 = s::shr_u_i8x64::<7>(tops_8);
             let found_22 = s::lookup_i8x64(masks, top_8);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1758,35 +2436,33 @@ unsafe fn pass_n5(
             let bits_10 = s::and_i8x64(found_24, found_22);
             let weights_8 = s::xor_i8x64(found_23, bits_10);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products = s::dot4_u_i8x64(product_2, weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
-                let sum_2 = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
-                let float = s::to_float_i32x16(sum_2);
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
                 let product_3 = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let product_4 = row * 16;
-                let sum_3 = s::load_f32x16(sums.at::<64>(product_4));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_4),
-                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_3),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_2),
                 );
             }
         }
@@ -1815,7 +2491,7 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
@@ -1855,10 +2531,10 @@ unsafe fn dot_n5<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits_2 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_2, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(65));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1875,7 +2551,7 @@ unsafe fn dot_n5<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n3(
+unsafe fn pass_listed_n5(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -1892,17 +2568,158 @@ unsafe fn pass_n3(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, lanes_2);
+            let shift = s::sub_i32x16(product, s::splat_i32(65));
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 320;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let top = s::and_i8x64(tops, bits_2);
+            let found = s::lookup_i8x64(masks, top);
+            let index = s::and_i8x64(bytes, bits_2);
+            let lower = s::lanes_i8x16([0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62]);
+            let found_2 = s::lookup_i8x64(lower, index);
+            let change = s::lanes_i8x16([65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65]);
+            let found_3 = s::lookup_i8x64(change, index);
+            let bits_3 = s::and_i8x64(found_3, found);
+            let weights = s::xor_i8x64(found_2, bits_3);
+            let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let top_2 = s::shr_u_i8x64::<4>(tops_2);
+            let found_4 = s::lookup_i8x64(masks, top_2);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let found_5 = s::lookup_i8x64(lower, index_2);
+            let found_6 = s::lookup_i8x64(change, index_2);
+            let bits_4 = s::and_i8x64(found_6, found_4);
+            let weights_2 = s::xor_i8x64(found_5, bits_4);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted = s::shr_u_i8x64::<1>(tops_3);
+            let top_3 = s::and_i8x64(shifted, bits_2);
+            let found_7 = s::lookup_i8x64(masks, top_3);
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let found_8 = s::lookup_i8x64(lower, index_3);
+            let found_9 = s::lookup_i8x64(change, index_3);
+            let bits_5 = s::and_i8x64(found_9, found_7);
+            let weights_3 = s::xor_i8x64(found_8, bits_5);
+            let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let top_4 = s::shr_u_i8x64::<5>(tops_4);
+            let found_10 = s::lookup_i8x64(masks, top_4);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let found_11 = s::lookup_i8x64(lower, index_4);
+            let found_12 = s::lookup_i8x64(change, index_4);
+            let bits_6 = s::and_i8x64(found_12, found_10);
+            let weights_4 = s::xor_i8x64(found_11, bits_6);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+            let top_5 = s::and_i8x64(shifted_2, bits_2);
+            let found_13 = s::lookup_i8x64(masks, top_5);
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let found_14 = s::lookup_i8x64(lower, index_5);
+            let found_15 = s::lookup_i8x64(change, index_5);
+            let bits_7 = s::and_i8x64(found_15, found_13);
+            let weights_5 = s::xor_i8x64(found_14, bits_7);
+            let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let top_6 = s::shr_u_i8x64::<6>(tops_6);
+            let found_16 = s::lookup_i8x64(masks, top_6);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let found_17 = s::lookup_i8x64(lower, index_6);
+            let found_18 = s::lookup_i8x64(change, index_6);
+            let bits_8 = s::and_i8x64(found_18, found_16);
+            let weights_6 = s::xor_i8x64(found_17, bits_8);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+            let top_7 = s::and_i8x64(shifted_3, bits_2);
+            let found_19 = s::lookup_i8x64(masks, top_7);
+            let index_7 = s::and_i8x64(bytes_4, bits_2);
+            let found_20 = s::lookup_i8x64(lower, index_7);
+            let found_21 = s::lookup_i8x64(change, index_7);
+            let bits_9 = s::and_i8x64(found_21, found_19);
+            let weights_7 = s::xor_i8x64(found_20, bits_9);
+            let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let top_8 = s::shr_u_i8x64::<7>(tops_8);
+            let found_22 = s::lookup_i8x64(masks, top_8);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let found_23 = s::lookup_i8x64(lower, index_8);
+            let found_24 = s::lookup_i8x64(change, index_8);
+            let bits_10 = s::and_i8x64(found_24, found_22);
+            let weights_8 = s::xor_i8x64(found_23, bits_10);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(product_2, weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product_3 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(37));
-            let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 192;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
@@ -1912,14 +2729,12 @@ unsafe fn pass_n3(
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let sum = codes_at + 64;
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let sum_2 = codes_at + 128;
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -1927,11 +2742,11 @@ unsafe fn pass_n3(
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
             let shifted = s::shr_u_i8x64::<3>(bytes_4);
             let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-            let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
             let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
             let bits_5 = s::or_i8x64(bits_3, bits_4);
-            let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
             let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
             let bits_7 = s::or_i8x64(bits_5, bits_6);
@@ -1940,35 +2755,33 @@ unsafe fn pass_n3(
             let index_8 = s::shr_u_i8x64::<4>(bits_7);
             let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products = s::dot4_u_i8x64(product_2, weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
-                let sum_3 = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
-                let float = s::to_float_i32x16(sum_3);
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
                 let product_3 = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let product_4 = row * 16;
-                let sum_4 = s::load_f32x16(sums.at::<64>(product_4));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_4),
-                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_4),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_2),
                 );
             }
         }
@@ -2012,7 +2825,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -2027,7 +2840,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -2067,10 +2880,10 @@ unsafe fn dot_n3<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits_6 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(37));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -2087,7 +2900,7 @@ unsafe fn dot_n3<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n2(
+unsafe fn pass_listed_n3(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -2104,17 +2917,115 @@ unsafe fn pass_n2(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(37));
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 192;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+            let shifted = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+            let bits_5 = s::or_i8x64(bits_3, bits_4);
+            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+            let bits_7 = s::or_i8x64(bits_5, bits_6);
+            let index_7 = s::and_i8x64(bits_7, bits_2);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bits_7);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(product_2, weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product_3 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
             let bits = s::and_i32x16(scale, lanes_2);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(21));
-            let factor = s::or_i32x16(scale, lanes_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
@@ -2127,7 +3038,7 @@ unsafe fn pass_n2(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_3 = s::lookup_i8x64(values, index_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -2135,34 +3046,32 @@ unsafe fn pass_n2(
             let weights_7 = s::lookup_i8x64(values, index_4);
             let weights_8 = s::lookup_i8x64(values_2, index_4);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
                 let products = s::dot4_u_i8x64(product_2, weights, s::splat_i32_i8x64(x));
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                 let float = s::to_float_i32x16(sum);
                 let product_3 = s::mul_f32x16(float, float_factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let product_4 = row * 16;
-                let sum_2 = s::load_f32x16(sums.at::<64>(product_4));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_4),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_2),
                 );
             }
@@ -2225,10 +3134,10 @@ unsafe fn dot_n2<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(21));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -2245,7 +3154,7 @@ unsafe fn dot_n2<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_mx4(
+unsafe fn pass_listed_n2(
     sums: k::Region<f32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
@@ -2262,7 +3171,90 @@ unsafe fn pass_mx4(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_s_i8x16(scale_bytes);
+            let lanes_2 = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes_2);
+            let bits = s::and_i32x16(scale, lanes_2);
+            let product = s::mul_i32x16(bits, s::splat_i32(3));
+            let shift = s::sub_i32x16(product, s::splat_i32(21));
+            let float_factor = s::to_float_i32x16(factor);
+            let codes_at = at * 128;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits_2);
+            let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
+            let weights = s::lookup_i8x64(values, index);
+            let values_2 = s::lanes_i8x16([0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31]);
+            let weights_2 = s::lookup_i8x64(values_2, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_3 = s::lookup_i8x64(values, index_2);
+            let weights_4 = s::lookup_i8x64(values_2, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let weights_5 = s::lookup_i8x64(values, index_3);
+            let weights_6 = s::lookup_i8x64(values_2, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_7 = s::lookup_i8x64(values, index_4);
+            let weights_8 = s::lookup_i8x64(values_2, index_4);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(product_2, weights, s::splat_i32_i8x64(x));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product_3 = s::mul_f32x16(float, float_factor);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product_3, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -2278,24 +3270,23 @@ unsafe fn pass_mx4(
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let place = (first_row + row) * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -2304,27 +3295,26 @@ unsafe fn pass_mx4(
                     weights,
                     s::splat_i32_i8x64(x),
                 );
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                 let float = s::to_float_i32x16(sum);
                 let product = s::mul_f32x16(float, power);
                 let x_scale = k::load_f32(x_scales.at::<4>(place));
-                let product_2 = row * 16;
-                let sum_2 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
                 );
             }
@@ -2390,9 +3380,8 @@ unsafe fn dot_mx4<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_b8_by256(
+unsafe fn pass_listed_mx4(
     sums: k::Region<f32>,
-    totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
@@ -2408,13 +3397,101 @@ unsafe fn pass_b8_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let place = k::bounded(row_number, input_rows) * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(
+                    s::splat_i32(x_sum.wrapping_mul(-12)),
+                    weights,
+                    s::splat_i32_i8x64(x),
+                );
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product = s::mul_f32x16(float, power);
+                let x_scale = k::load_f32(x_scales.at::<4>(place));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_b8_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -2425,23 +3502,22 @@ unsafe fn pass_b8_by256(
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(-2139062144);
                 let weights = s::xor_i8x64(bytes, bits);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_2 = s::xor_i8x64(bytes_2, bits);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_3 = s::xor_i8x64(bytes_3, bits);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_4 = s::xor_i8x64(bytes_4, bits);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_5 = s::xor_i8x64(bytes_5, bits);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(codes_at + 320));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_6 = s::xor_i8x64(bytes_6, bits);
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at + 384));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
                 let weights_7 = s::xor_i8x64(bytes_7, bits);
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(codes_at + 448));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
                 let weights_8 = s::xor_i8x64(bytes_8, bits);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -2450,38 +3526,32 @@ unsafe fn pass_b8_by256(
                         weights,
                         s::splat_i32_i8x64(x),
                     );
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                    let x_5 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                    let x_6 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                    let x_7 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                    let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                     let product_2 = s::mul_i32x16(sum, scale);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x16(totals.at::<64>(product_3));
-                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_2));
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -2545,7 +3615,7 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n4_by256(
+unsafe fn pass_listed_b8_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -2563,13 +3633,111 @@ unsafe fn pass_n4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_u_i8x16(scale_bytes);
+                let codes_at = at * 512;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(-2139062144);
+                let weights = s::xor_i8x64(bytes, bits);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_2 = s::xor_i8x64(bytes_2, bits);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_3 = s::xor_i8x64(bytes_3, bits);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_4 = s::xor_i8x64(bytes_4, bits);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_5 = s::xor_i8x64(bytes_5, bits);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_6 = s::xor_i8x64(bytes_6, bits);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let weights_7 = s::xor_i8x64(bytes_7, bits);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let weights_8 = s::xor_i8x64(bytes_8, bits);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot4_u_i8x64(
+                        s::splat_i32(x_sum.wrapping_mul(-128)),
+                        weights,
+                        s::splat_i32_i8x64(x),
+                    );
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_2 = s::mul_i32x16(sum, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -2577,10 +3745,10 @@ unsafe fn pass_n4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 256;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -2591,61 +3759,54 @@ unsafe fn pass_n4_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
                 let weights_8 = s::lookup_i8x64(values, index_8);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let products = s::dot4_u_i8x64(product_3, weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                    let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                    let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                    let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                    let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                     let product_4 = s::mul_i32x16(sum, factor);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x16(totals.at::<64>(product_5));
-                    s::store_i32x16(totals.at_mut::<64>(product_5), s::add_i32x16(total, product_4));
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_4));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -2702,10 +3863,10 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
-                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -2726,7 +3887,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l4_by256(
+unsafe fn pass_listed_n4_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -2744,13 +3905,120 @@ unsafe fn pass_l4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(63));
+                let codes_at = at * 256;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([
+                    0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
+                ]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot4_u_i8x64(product_3, weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_4 = s::mul_i32x16(sum, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l4_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -2762,18 +4030,17 @@ unsafe fn pass_l4_by256(
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -2782,38 +4049,32 @@ unsafe fn pass_l4_by256(
                         weights,
                         s::splat_i32_i8x64(x),
                     );
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                    let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                    let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                    let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                    let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                     let product_2 = s::mul_i32x16(sum, scale);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x16(totals.at::<64>(product_3));
-                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_2));
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -2883,7 +4144,7 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_l6_by256(
+unsafe fn pass_listed_l4_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -2901,13 +4162,107 @@ unsafe fn pass_l6_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 256;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let weights = s::and_i8x64(bytes, bits);
+                let weights_2 = s::shr_u_i8x64::<4>(bytes);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_3 = s::and_i8x64(bytes_2, bits);
+                let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_5 = s::and_i8x64(bytes_3, bits);
+                let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_7 = s::and_i8x64(bytes_4, bits);
+                let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot4_u_i8x64(
+                        s::splat_i32(x_sum.wrapping_mul(-8)),
+                        weights,
+                        s::splat_i32_i8x64(x),
+                    );
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_2 = s::mul_i32x16(sum, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_l6_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -2918,51 +4273,45 @@ unsafe fn pass_l6_by256(
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let weights = s::and_i8x64(bytes, bits);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_2 = s::and_i8x64(bytes_2, bits);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_3 = s::and_i8x64(bytes_3, bits);
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
                 let shifted = s::shr_u_i8x64::<6>(bytes_4);
                 let bits_2 = s::splat_i32_i8x64(0x0303_0303);
                 let bits_3 = s::and_i8x64(shifted, bits_2);
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
                 let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
                 let bits_5 = s::and_i8x64(shifted_2, bits_4);
                 let bits_6 = s::or_i8x64(bits_3, bits_5);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
                 let bits_7 = s::splat_i32_i8x64(0x3030_3030);
                 let bits_8 = s::and_i8x64(shifted_3, bits_7);
                 let bits_9 = s::or_i8x64(bits_6, bits_8);
                 let weights_4 = s::and_i8x64(bits_9, bits);
-                let sum_3 = codes_at + 192;
-                let bytes_7 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_5 = s::and_i8x64(bytes_7, bits);
-                let sum_4 = codes_at + 256;
-                let bytes_8 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_6 = s::and_i8x64(bytes_8, bits);
-                let sum_5 = codes_at + 320;
-                let bytes_9 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_7 = s::and_i8x64(bytes_9, bits);
-                let bytes_10 = s::stream_i8x64(codes.at::<64>(sum_3));
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
                 let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
                 let bits_10 = s::and_i8x64(shifted_4, bits_2);
-                let bytes_11 = s::stream_i8x64(codes.at::<64>(sum_4));
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
                 let bits_11 = s::and_i8x64(shifted_5, bits_4);
                 let bits_12 = s::or_i8x64(bits_10, bits_11);
-                let bytes_12 = s::stream_i8x64(codes.at::<64>(sum_5));
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
                 let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
                 let bits_13 = s::and_i8x64(shifted_6, bits_7);
                 let bits_14 = s::or_i8x64(bits_12, bits_13);
                 let weights_8 = s::and_i8x64(bits_14, bits);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -2971,38 +4320,32 @@ unsafe fn pass_l6_by256(
                         weights,
                         s::splat_i32_i8x64(x),
                     );
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                    let x_5 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                    let x_6 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                    let x_7 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                    let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
-                    let sum_6 = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
-                    let product_2 = s::mul_i32x16(sum_6, scale);
-                    let product_3 = row * 16;
-                    let total = s::load_i32x16(totals.at::<64>(product_3));
-                    s::store_i32x16(totals.at_mut::<64>(product_3), s::add_i32x16(total, product_2));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_2 = s::mul_i32x16(sum, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3098,7 +4441,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n5_by256(
+unsafe fn pass_listed_l6_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3116,13 +4459,134 @@ unsafe fn pass_n5_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let codes_at = at * 384;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
+                let weights = s::and_i8x64(bytes, bits);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let weights_2 = s::and_i8x64(bytes_2, bits);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let weights_3 = s::and_i8x64(bytes_3, bits);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<6>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x0303_0303);
+                let bits_3 = s::and_i8x64(shifted, bits_2);
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<4>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x0c0c_0c0c);
+                let bits_5 = s::and_i8x64(shifted_2, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x3030_3030);
+                let bits_8 = s::and_i8x64(shifted_3, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let weights_4 = s::and_i8x64(bits_9, bits);
+                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let weights_5 = s::and_i8x64(bytes_7, bits);
+                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let weights_6 = s::and_i8x64(bytes_8, bits);
+                let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let weights_7 = s::and_i8x64(bytes_9, bits);
+                let bytes_10 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let shifted_4 = s::shr_u_i8x64::<6>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_4, bits_2);
+                let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_5 = s::shr_u_i8x64::<4>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_5, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
+                let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_6, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let weights_8 = s::and_i8x64(bits_14, bits);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot4_u_i8x64(
+                        s::splat_i32(x_sum.wrapping_mul(-32)),
+                        weights,
+                        s::splat_i32_i8x64(x),
+                    );
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_2 = s::mul_i32x16(sum, scale);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_2));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n5_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3130,14 +4594,13 @@ unsafe fn pass_n5_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, lanes_3);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 320;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let sum = codes_at + 256;
-                let tops = s::stream_i8x64(codes.at::<64>(sum));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let top = s::and_i8x64(tops, bits_2);
@@ -3151,7 +4614,7 @@ unsafe fn pass_n5_by256(
                 let found_3 = s::lookup_i8x64(change, index);
                 let bits_3 = s::and_i8x64(found_3, found);
                 let weights = s::xor_i8x64(found_2, bits_3);
-                let tops_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let top_2 = s::shr_u_i8x64::<4>(tops_2);
                 let found_4 = s::lookup_i8x64(masks, top_2);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
@@ -3159,8 +4622,8 @@ unsafe fn pass_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_4 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_4);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
-                let tops_3 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_2);
                 let found_7 = s::lookup_i8x64(masks, top_3);
@@ -3169,7 +4632,7 @@ unsafe fn pass_n5_by256(
                 let found_9 = s::lookup_i8x64(change, index_3);
                 let bits_5 = s::and_i8x64(found_9, found_7);
                 let weights_3 = s::xor_i8x64(found_8, bits_5);
-                let tops_4 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let top_4 = s::shr_u_i8x64::<5>(tops_4);
                 let found_10 = s::lookup_i8x64(masks, top_4);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -3177,8 +4640,8 @@ unsafe fn pass_n5_by256(
                 let found_12 = s::lookup_i8x64(change, index_4);
                 let bits_6 = s::and_i8x64(found_12, found_10);
                 let weights_4 = s::xor_i8x64(found_11, bits_6);
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
-                let tops_5 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_2);
                 let found_13 = s::lookup_i8x64(masks, top_5);
@@ -3187,7 +4650,7 @@ unsafe fn pass_n5_by256(
                 let found_15 = s::lookup_i8x64(change, index_5);
                 let bits_7 = s::and_i8x64(found_15, found_13);
                 let weights_5 = s::xor_i8x64(found_14, bits_7);
-                let tops_6 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let top_6 = s::shr_u_i8x64::<6>(tops_6);
                 let found_16 = s::lookup_i8x64(masks, top_6);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
@@ -3195,8 +4658,8 @@ unsafe fn pass_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_8 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_8);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
-                let tops_7 = s::stream_i8x64(codes.at::<64>(sum));
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_2);
                 let found_19 = s::lookup_i8x64(masks, top_7);
@@ -3205,7 +4668,7 @@ unsafe fn pass_n5_by256(
                 let found_21 = s::lookup_i8x64(change, index_7);
                 let bits_9 = s::and_i8x64(found_21, found_19);
                 let weights_7 = s::xor_i8x64(found_20, bits_9);
-                let tops_8 = s::stream_i8x64(codes.at::<64>(sum));
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let top_8 = s::shr_u_i8x64::<7>(tops_8);
                 let found_22 = s::lookup_i8x64(masks, top_8);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3214,45 +4677,38 @@ unsafe fn pass_n5_by256(
                 let bits_10 = s::and_i8x64(found_24, found_22);
                 let weights_8 = s::xor_i8x64(found_23, bits_10);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let products = s::dot4_u_i8x64(product_3, weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                    let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                    let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                    let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                    let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
-                    let sum_2 = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
-                    let product_4 = s::mul_i32x16(sum_2, factor);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x16(totals.at::<64>(product_5));
-                    s::store_i32x16(totals.at_mut::<64>(product_5), s::add_i32x16(total, product_4));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_4 = s::mul_i32x16(sum, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_4));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3287,7 +4743,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
@@ -3330,10 +4786,10 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_2 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_2, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
-                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -3354,7 +4810,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n3_by256(
+unsafe fn pass_listed_n5_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3372,13 +4828,13 @@ unsafe fn pass_n3_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3386,45 +4842,88 @@ unsafe fn pass_n3_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
-                let bits = s::and_i32x16(scale, lanes_3);
-                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, s::splat_i32(37));
                 let factor = s::or_i32x16(scale, lanes_3);
-                let codes_at = at * 192;
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, lanes_3);
+                let shift = s::sub_i32x16(product_2, s::splat_i32(65));
+                let codes_at = at * 320;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let top = s::and_i8x64(tops, bits_2);
+                let found = s::lookup_i8x64(masks, top);
                 let index = s::and_i8x64(bytes, bits_2);
-                let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
-                let weights = s::lookup_i8x64(values, index);
+                let lower = s::lanes_i8x16([0, 7, 15, 20, 24, 28, 32, 36, 40, 44, 47, 50, 53, 56, 59, 62]);
+                let found_2 = s::lookup_i8x64(lower, index);
+                let change = s::lanes_i8x16([
+                    65, 67, 73, 93, 84, 83, 114, 114, 114, 114, 77, 84, 94, 72, 77, 65,
+                ]);
+                let found_3 = s::lookup_i8x64(change, index);
+                let bits_3 = s::and_i8x64(found_3, found);
+                let weights = s::xor_i8x64(found_2, bits_3);
+                let tops_2 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let top_2 = s::shr_u_i8x64::<4>(tops_2);
+                let found_4 = s::lookup_i8x64(masks, top_2);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
-                let weights_2 = s::lookup_i8x64(values, index_2);
-                let sum = codes_at + 64;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(sum));
+                let found_5 = s::lookup_i8x64(lower, index_2);
+                let found_6 = s::lookup_i8x64(change, index_2);
+                let bits_4 = s::and_i8x64(found_6, found_4);
+                let weights_2 = s::xor_i8x64(found_5, bits_4);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted = s::shr_u_i8x64::<1>(tops_3);
+                let top_3 = s::and_i8x64(shifted, bits_2);
+                let found_7 = s::lookup_i8x64(masks, top_3);
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
-                let weights_3 = s::lookup_i8x64(values, index_3);
+                let found_8 = s::lookup_i8x64(lower, index_3);
+                let found_9 = s::lookup_i8x64(change, index_3);
+                let bits_5 = s::and_i8x64(found_9, found_7);
+                let weights_3 = s::xor_i8x64(found_8, bits_5);
+                let tops_4 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let top_4 = s::shr_u_i8x64::<5>(tops_4);
+                let found_10 = s::lookup_i8x64(masks, top_4);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let weights_4 = s::lookup_i8x64(values, index_4);
-                let sum_2 = codes_at + 128;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(sum_2));
+                let found_11 = s::lookup_i8x64(lower, index_4);
+                let found_12 = s::lookup_i8x64(change, index_4);
+                let bits_6 = s::and_i8x64(found_12, found_10);
+                let weights_4 = s::xor_i8x64(found_11, bits_6);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
+                let top_5 = s::and_i8x64(shifted_2, bits_2);
+                let found_13 = s::lookup_i8x64(masks, top_5);
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
-                let weights_5 = s::lookup_i8x64(values, index_5);
+                let found_14 = s::lookup_i8x64(lower, index_5);
+                let found_15 = s::lookup_i8x64(change, index_5);
+                let bits_7 = s::and_i8x64(found_15, found_13);
+                let weights_5 = s::xor_i8x64(found_14, bits_7);
+                let tops_6 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let top_6 = s::shr_u_i8x64::<6>(tops_6);
+                let found_16 = s::lookup_i8x64(masks, top_6);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let shifted = s::shr_u_i8x64::<3>(bytes_4);
-                let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
-                let bytes_5 = s::stream_i8x64(codes.at::<64>(sum));
-                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
-                let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
-                let bits_5 = s::or_i8x64(bits_3, bits_4);
-                let bytes_6 = s::stream_i8x64(codes.at::<64>(sum_2));
-                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
-                let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
-                let bits_7 = s::or_i8x64(bits_5, bits_6);
-                let index_7 = s::and_i8x64(bits_7, bits_2);
-                let weights_7 = s::lookup_i8x64(values, index_7);
-                let index_8 = s::shr_u_i8x64::<4>(bits_7);
-                let weights_8 = s::lookup_i8x64(values, index_8);
+                let found_17 = s::lookup_i8x64(lower, index_6);
+                let found_18 = s::lookup_i8x64(change, index_6);
+                let bits_8 = s::and_i8x64(found_18, found_16);
+                let weights_6 = s::xor_i8x64(found_17, bits_8);
+                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
+                let top_7 = s::and_i8x64(shifted_3, bits_2);
+                let found_19 = s::lookup_i8x64(masks, top_7);
+                let index_7 = s::and_i8x64(bytes_4, bits_2);
+                let found_20 = s::lookup_i8x64(lower, index_7);
+                let found_21 = s::lookup_i8x64(change, index_7);
+                let bits_9 = s::and_i8x64(found_21, found_19);
+                let weights_7 = s::xor_i8x64(found_20, bits_9);
+                let tops_8 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let top_8 = s::shr_u_i8x64::<7>(tops_8);
+                let found_22 = s::lookup_i8x64(masks, top_8);
+                let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+                let found_23 = s::lookup_i8x64(lower, index_8);
+                let found_24 = s::lookup_i8x64(change, index_8);
+                let bits_10 = s::and_i8x64(found_24, found_22);
+                let weights_8 = s::xor_i8x64(found_23, bits_10);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -3433,38 +4932,146 @@ unsafe fn pass_n3_by256(
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let products = s::dot4_u_i8x64(product_3, weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                    let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                    let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                    let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                    let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
-                    let sum_3 = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
-                    let product_4 = s::mul_i32x16(sum_3, factor);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x16(totals.at::<64>(product_5));
-                    s::store_i32x16(totals.at_mut::<64>(product_5), s::add_i32x16(total, product_4));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_4 = s::mul_i32x16(sum, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_4));
                 }
             }
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
                 let x_scale = k::load_f32(
                     x_scales
                         .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
                 );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n3_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(37));
+                let codes_at = at * 192;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+                let bits_5 = s::or_i8x64(bits_3, bits_4);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+                let bits_7 = s::or_i8x64(bits_5, bits_6);
+                let index_7 = s::and_i8x64(bits_7, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bits_7);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                for row in 0..size {
+                    let place = (first_row + row) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot4_u_i8x64(product_3, weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_4 = s::mul_i32x16(sum, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3514,7 +5121,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -3529,7 +5136,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                 });
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -3569,10 +5176,10 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_6 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(37));
-                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -3593,7 +5200,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_n2_by256(
+unsafe fn pass_listed_n3_by256(
     sums: k::Region<f32>,
     totals: k::Region<i32>,
     scales: k::Region<i8>,
@@ -3611,13 +5218,13 @@ unsafe fn pass_n2_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
             let lanes_2 = s::splat_i32(0);
             for row in 0..size {
-                s::store_i32x16(totals.at_mut::<64>(row * 16), lanes_2);
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
             }
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
@@ -3625,10 +5232,125 @@ unsafe fn pass_n2_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(37));
+                let codes_at = at * 192;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
+                let weights = s::lookup_i8x64(values, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_2 = s::lookup_i8x64(values, index_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_3 = s::lookup_i8x64(values, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_4 = s::lookup_i8x64(values, index_4);
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_5);
+                let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+                let weights_6 = s::lookup_i8x64(values, index_6);
+                let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
+                let shifted = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_3 = s::and_i8x64(shifted, s::splat_i32_i8x64(0x1111_1111));
+                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_4 = s::and_i8x64(shifted_2, s::splat_i32_i8x64(0x2222_2222));
+                let bits_5 = s::or_i8x64(bits_3, bits_4);
+                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_6 = s::and_i8x64(shifted_3, s::splat_i32_i8x64(0x4444_4444));
+                let bits_7 = s::or_i8x64(bits_5, bits_6);
+                let index_7 = s::and_i8x64(bits_7, bits_2);
+                let weights_7 = s::lookup_i8x64(values, index_7);
+                let index_8 = s::shr_u_i8x64::<4>(bits_7);
+                let weights_8 = s::lookup_i8x64(values, index_8);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot4_u_i8x64(product_3, weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_4 = s::mul_i32x16(sum, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_n2_by256(
+    sums: k::Region<f32>,
+    totals: k::Region<i32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
                 let bits = s::and_i32x16(scale, lanes_3);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
-                let factor = s::or_i32x16(scale, lanes_3);
                 let codes_at = at * 128;
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -3640,7 +5362,7 @@ unsafe fn pass_n2_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -3648,45 +5370,38 @@ unsafe fn pass_n2_by256(
                 let weights_7 = s::lookup_i8x64(values, index_4);
                 let weights_8 = s::lookup_i8x64(values_2, index_4);
                 for row in 0..size {
-                    let row_number = k::load_i32(row_numbers.at::<4>(row));
-                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let place = (first_row + row) * block_count + block;
                     let x_sum = k::load_i32(x_sums.at::<4>(place));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
                     let x_at = place * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
                     let products = s::dot4_u_i8x64(product_3, weights, s::splat_i32_i8x64(x));
-                    let x_2 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 8));
                     let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                    let x_3 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 16));
                     let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                    let x_4 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
                     let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                    let x_5 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 4));
                     let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                    let x_6 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 12));
                     let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                    let x_7 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 20));
                     let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                    let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                     let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                     let product_4 = s::mul_i32x16(sum, factor);
-                    let product_5 = row * 16;
-                    let total = s::load_i32x16(totals.at::<64>(product_5));
-                    s::store_i32x16(totals.at_mut::<64>(product_5), s::add_i32x16(total, product_4));
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_4));
                 }
             }
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let product_2 = row * 16;
-                let total = s::load_i32x16(totals.at::<64>(product_2));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
                 let float = s::to_float_i32x16(total);
-                let x_scale = k::load_f32(
-                    x_scales
-                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
-                );
-                let sum = s::load_f32x16(sums.at::<64>(product_2));
+                let x_scale = k::load_f32(x_scales.at::<4>((first_row + row) * quotient + group));
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(float, s::splat_f32(x_scale), sum),
                 );
             }
@@ -3756,10 +5471,10 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
-                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 1, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -3780,8 +5495,9 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
 #[inline(always)]
-unsafe fn pass_mx4_by256(
+unsafe fn pass_listed_n2_by256(
     sums: k::Region<f32>,
+    totals: k::Region<i32>,
     scales: k::Region<i8>,
     codes: k::Region<i8>,
     row_numbers: k::Region<i32>,
@@ -3797,7 +5513,106 @@ unsafe fn pass_mx4_by256(
     unsafe {
         let lanes = s::splat_f32(0.0);
         for row in 0..size {
-            s::store_f32x16(sums.at_mut::<64>(row * 16), lanes);
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        let quotient = (block_count + 7) / 8;
+        for group in 0..quotient {
+            let lanes_2 = s::splat_i32(0);
+            for row in 0..size {
+                s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), lanes_2);
+            }
+            let product = group * 8;
+            for block in product..i32::min(product + 8, block_count) {
+                let at = first_block + block;
+                let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+                let scale = s::widen_s_i8x16(scale_bytes);
+                let lanes_3 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_3);
+                let bits = s::and_i32x16(scale, lanes_3);
+                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
+                let shift = s::sub_i32x16(product_2, s::splat_i32(21));
+                let codes_at = at * 128;
+                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits_2);
+                let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
+                let weights = s::lookup_i8x64(values, index);
+                let values_2 = s::lanes_i8x16([0, 0, 0, 0, 13, 13, 13, 13, 21, 21, 21, 21, 31, 31, 31, 31]);
+                let weights_2 = s::lookup_i8x64(values_2, index);
+                let index_2 = s::shr_u_i8x64::<4>(bytes);
+                let weights_3 = s::lookup_i8x64(values, index_2);
+                let weights_4 = s::lookup_i8x64(values_2, index_2);
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let weights_5 = s::lookup_i8x64(values, index_3);
+                let weights_6 = s::lookup_i8x64(values_2, index_3);
+                let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+                let weights_7 = s::lookup_i8x64(values, index_4);
+                let weights_8 = s::lookup_i8x64(values_2, index_4);
+                for row in 0..size {
+                    let row_number = k::load_i32(row_numbers.at::<4>(row));
+                    let place = k::bounded(row_number, input_rows) * block_count + block;
+                    let x_sum = k::load_i32(x_sums.at::<4>(place));
+                    let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                    let x_at = place * 32;
+                    let x = k::load_i32(x_codes.at::<4>(x_at));
+                    let products = s::dot4_u_i8x64(product_3, weights, s::splat_i32_i8x64(x));
+                    let x_2 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                    let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                    let x_3 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                    let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                    let x_4 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                    let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                    let x_5 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                    let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                    let x_6 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                    let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                    let x_7 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                    let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                    let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                    let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                    let product_4 = s::mul_i32x16(sum, factor);
+                    let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                    s::store_i32x16(totals.nth_mut::<64>(row, 16, 0), s::add_i32x16(total, product_4));
+                }
+            }
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let total = s::load_i32x16(totals.nth::<64>(row, 16, 0));
+                let float = s::to_float_i32x16(total);
+                let x_scale = k::load_f32(
+                    x_scales
+                        .at::<4>(k::bounded(row_number, input_rows) * quotient + group),
+                );
+                let sum = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(float, s::splat_f32(x_scale), sum),
+                );
+            }
+        }
+    }
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    first_row: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
         }
         for block in 0..block_count {
             let at = first_block + block;
@@ -3813,24 +5628,23 @@ unsafe fn pass_mx4_by256(
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at + 192));
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
             for row in 0..size {
-                let row_number = k::load_i32(row_numbers.at::<4>(row));
-                let input_row = k::bounded(row_number, input_rows);
+                let input_row = first_row + row;
                 let place = input_row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
                 let x_at = place * 32;
@@ -3840,27 +5654,26 @@ unsafe fn pass_mx4_by256(
                     weights,
                     s::splat_i32_i8x64(x),
                 );
-                let x_2 = k::load_i32(x_codes.at::<4>(x_at + 16));
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
                 let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
-                let x_3 = k::load_i32(x_codes.at::<4>(x_at + 4));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
                 let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
-                let x_4 = k::load_i32(x_codes.at::<4>(x_at + 20));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
                 let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
-                let x_5 = k::load_i32(x_codes.at::<4>(x_at + 8));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
                 let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
-                let x_6 = k::load_i32(x_codes.at::<4>(x_at + 24));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
                 let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
-                let x_7 = k::load_i32(x_codes.at::<4>(x_at + 12));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
                 let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
-                let x_8 = k::load_i32(x_codes.at::<4>(x_at + 28));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
                 let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
                 let float = s::to_float_i32x16(sum);
                 let product = s::mul_f32x16(float, power);
                 let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
-                let product_2 = row * 16;
-                let sum_2 = s::load_f32x16(sums.at::<64>(product_2));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
                 s::store_f32x16(
-                    sums.at_mut::<64>(product_2),
+                    sums.nth_mut::<64>(row, 16, 0),
                     s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
                 );
             }
@@ -3923,6 +5736,95 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
         }
     }
     acc
+}
+
+/// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.
+#[inline(always)]
+unsafe fn pass_listed_mx4_by256(
+    sums: k::Region<f32>,
+    scales: k::Region<i8>,
+    codes: k::Region<i8>,
+    row_numbers: k::Region<i32>,
+    x_sums: k::Region<i32>,
+    x_codes: k::Region<i8>,
+    x_scales: k::Region<f32>,
+    block_count: i32,
+    first_block: i32,
+    size: i32,
+    input_rows: i32,
+) {
+    // SAFETY: the module's contract.
+    unsafe {
+        let lanes = s::splat_f32(0.0);
+        for row in 0..size {
+            s::store_f32x16(sums.nth_mut::<64>(row, 16, 0), lanes);
+        }
+        for block in 0..block_count {
+            let at = first_block + block;
+            let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
+            let scale = s::widen_u_i8x16(scale_bytes);
+            let shifted = s::shl_i32x16::<23>(scale);
+            let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
+            let codes_at = at * 256;
+            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
+            let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
+            let weights = s::lookup_i8x64(values, index);
+            let index_2 = s::shr_u_i8x64::<4>(bytes);
+            let weights_2 = s::lookup_i8x64(values, index_2);
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let index_3 = s::and_i8x64(bytes_2, bits);
+            let weights_3 = s::lookup_i8x64(values, index_3);
+            let index_4 = s::shr_u_i8x64::<4>(bytes_2);
+            let weights_4 = s::lookup_i8x64(values, index_4);
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let index_5 = s::and_i8x64(bytes_3, bits);
+            let weights_5 = s::lookup_i8x64(values, index_5);
+            let index_6 = s::shr_u_i8x64::<4>(bytes_3);
+            let weights_6 = s::lookup_i8x64(values, index_6);
+            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let index_7 = s::and_i8x64(bytes_4, bits);
+            let weights_7 = s::lookup_i8x64(values, index_7);
+            let index_8 = s::shr_u_i8x64::<4>(bytes_4);
+            let weights_8 = s::lookup_i8x64(values, index_8);
+            for row in 0..size {
+                let row_number = k::load_i32(row_numbers.at::<4>(row));
+                let input_row = k::bounded(row_number, input_rows);
+                let place = input_row * block_count + block;
+                let x_sum = k::load_i32(x_sums.at::<4>(place));
+                let x_at = place * 32;
+                let x = k::load_i32(x_codes.at::<4>(x_at));
+                let products = s::dot4_u_i8x64(
+                    s::splat_i32(x_sum.wrapping_mul(-12)),
+                    weights,
+                    s::splat_i32_i8x64(x),
+                );
+                let x_2 = k::load_i32(x_codes.after::<4>(x_at, 16));
+                let products_2 = s::dot4_u_i8x64(products, weights_2, s::splat_i32_i8x64(x_2));
+                let x_3 = k::load_i32(x_codes.after::<4>(x_at, 4));
+                let products_3 = s::dot4_u_i8x64(products_2, weights_3, s::splat_i32_i8x64(x_3));
+                let x_4 = k::load_i32(x_codes.after::<4>(x_at, 20));
+                let products_4 = s::dot4_u_i8x64(products_3, weights_4, s::splat_i32_i8x64(x_4));
+                let x_5 = k::load_i32(x_codes.after::<4>(x_at, 8));
+                let products_5 = s::dot4_u_i8x64(products_4, weights_5, s::splat_i32_i8x64(x_5));
+                let x_6 = k::load_i32(x_codes.after::<4>(x_at, 24));
+                let products_6 = s::dot4_u_i8x64(products_5, weights_6, s::splat_i32_i8x64(x_6));
+                let x_7 = k::load_i32(x_codes.after::<4>(x_at, 12));
+                let products_7 = s::dot4_u_i8x64(products_6, weights_7, s::splat_i32_i8x64(x_7));
+                let x_8 = k::load_i32(x_codes.after::<4>(x_at, 28));
+                let sum = s::dot4_u_i8x64(products_7, weights_8, s::splat_i32_i8x64(x_8));
+                let float = s::to_float_i32x16(sum);
+                let product = s::mul_f32x16(float, power);
+                let x_scale = k::load_f32(x_scales.at::<4>(input_row * ((block_count + 7) / 8) + block / 8));
+                let sum_2 = s::load_f32x16(sums.nth::<64>(row, 16, 0));
+                s::store_f32x16(
+                    sums.nth_mut::<64>(row, 16, 0),
+                    s::fma_f32x16(product, s::splat_f32(x_scale), sum_2),
+                );
+            }
+        }
+    }
 }
 
 /// A block that kernels of every shape share. It has the instructions of the kernel that it becomes part of.

@@ -14,43 +14,43 @@ use gem_runtime::simd::x86_v4_vnni as s;
 pub(super) static COPIES: &[Copy] = &[
     copy(7061458069121776519u64, run_dot_b8::<8>),
     copy(6249450240307959837u64, run_dot_b8::<1>),
-    copy(1914954105039652044u64, run_dot_n4::<8>),
-    copy(10341894714004377101u64, run_dot_n4::<1>),
+    copy(3457900242634168222u64, run_dot_n4::<8>),
+    copy(16857031615260911861u64, run_dot_n4::<1>),
     copy(12072847374196624060u64, run_dot_l4::<8>),
     copy(14456236823772999509u64, run_dot_l4::<1>),
     copy(7380243609715352147u64, run_dot_l6::<8>),
     copy(17910425477997557164u64, run_dot_l6::<1>),
-    copy(6340104213513886111u64, run_dot_n5::<8>),
-    copy(9315634106512032995u64, run_dot_n5::<1>),
-    copy(4677005686240797474u64, run_dot_n3::<8>),
-    copy(4228242486169992425u64, run_dot_n3::<1>),
-    copy(17409148612405400764u64, run_dot_n2::<8>),
-    copy(9071866192544826381u64, run_dot_n2::<1>),
+    copy(14503084069588089523u64, run_dot_n5::<8>),
+    copy(841731271694613625u64, run_dot_n5::<1>),
+    copy(17112655532613260313u64, run_dot_n3::<8>),
+    copy(12416813896496619779u64, run_dot_n3::<1>),
+    copy(3784851911576216442u64, run_dot_n2::<8>),
+    copy(16915743932520392745u64, run_dot_n2::<1>),
     copy(14994421416165225418u64, run_dot_mx4::<8>),
     copy(17730586655188774733u64, run_dot_mx4::<1>),
     copy(11680266470264229038u64, run_dot_b8_by256::<8>),
     copy(3323054109325113079u64, run_dot_b8_by256::<1>),
-    copy(11838206329488420823u64, run_dot_n4_by256::<8>),
-    copy(15860553378697007962u64, run_dot_n4_by256::<1>),
+    copy(17418160227475530676u64, run_dot_n4_by256::<8>),
+    copy(3416358767146326582u64, run_dot_n4_by256::<1>),
     copy(16901864862782439273u64, run_dot_l4_by256::<8>),
     copy(5394990762153347046u64, run_dot_l4_by256::<1>),
     copy(14297935072142063440u64, run_dot_l6_by256::<8>),
     copy(14611468805877049202u64, run_dot_l6_by256::<1>),
-    copy(1853282826700458769u64, run_dot_n5_by256::<8>),
-    copy(14025659924823724521u64, run_dot_n5_by256::<1>),
-    copy(11792399336713766430u64, run_dot_n3_by256::<8>),
-    copy(10329280069894312618u64, run_dot_n3_by256::<1>),
-    copy(17784740519490613726u64, run_dot_n2_by256::<8>),
-    copy(6901360493446371023u64, run_dot_n2_by256::<1>),
+    copy(7402965077941473822u64, run_dot_n5_by256::<8>),
+    copy(2258614213569199565u64, run_dot_n5_by256::<1>),
+    copy(16762531549775336294u64, run_dot_n3_by256::<8>),
+    copy(7051601655080140258u64, run_dot_n3_by256::<1>),
+    copy(6339406667194310663u64, run_dot_n2_by256::<8>),
+    copy(11254095337804500711u64, run_dot_n2_by256::<1>),
     copy(17256874815205824640u64, run_dot_mx4_by256::<8>),
     copy(1644918813404805132u64, run_dot_mx4_by256::<1>),
     copy(13495493671495841309u64, run_dot_b8::<2>),
-    copy(10119759013050741196u64, run_dot_n4::<2>),
+    copy(17970801711714729033u64, run_dot_n4::<2>),
     copy(12944095368671253494u64, run_dot_l4::<2>),
     copy(6372139645007942096u64, run_dot_l6::<2>),
-    copy(837760036295491478u64, run_dot_n5::<2>),
-    copy(14752988140455250365u64, run_dot_n3::<2>),
-    copy(9031348091263274699u64, run_dot_n2::<2>),
+    copy(5093470025177767094u64, run_dot_n5::<2>),
+    copy(16375562774878018977u64, run_dot_n3::<2>),
+    copy(1920619868351235410u64, run_dot_n2::<2>),
     copy(4858262285980180465u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
@@ -829,10 +829,10 @@ unsafe fn dot_n4<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(63));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -997,7 +997,7 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
@@ -1037,10 +1037,10 @@ unsafe fn dot_n5<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits_2 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_2, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(65));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1092,7 +1092,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -1107,7 +1107,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -1147,10 +1147,10 @@ unsafe fn dot_n3<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits_6 = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits_6, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(37));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1220,10 +1220,10 @@ unsafe fn dot_n2<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(21));
-            let factor = s::or_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 8, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                 let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1397,10 +1397,10 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
-                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1592,7 +1592,7 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::stream_i8x64(codes.at::<64>(codes_at + 256));
+                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
@@ -1635,10 +1635,10 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_2 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_2, lanes_2);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
-                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1699,7 +1699,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + 64));
+                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -1714,7 +1714,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                 });
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + 128));
+                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -1754,10 +1754,10 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits_6 = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits_6, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(37));
-                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
@@ -1838,10 +1838,10 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let lanes_2 = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes_2);
                 let bits = s::and_i32x16(scale, lanes_2);
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
-                let factor = s::or_i32x16(scale, lanes_2);
                 k::repeat!(row in ROWS, 8, {
                     let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
                     let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));

@@ -7,6 +7,7 @@ use quote::{format_ident, quote};
 
 use super::code::Code;
 use super::printer::Leaves;
+use crate::ir::places::Place;
 use crate::ir::{Op, Param, ParamId, Space, Ty, ValueId};
 
 /// What a body needs bound, found out while it is printed.
@@ -69,26 +70,33 @@ impl Env {
         name
     }
 
-    /// `region.at::<bytes>(index)`, of a slot where there are slots.
+    /// `region.at::<bytes>(index)`, of a slot where there are slots; `after` where a literal is to be added, `nth` where there is
+    /// a factor. Methods that give what may be written end in a suffix.
     pub(super) fn place(
         &mut self,
         region: ParamId,
         slot: Option<Code>,
-        index: &Code,
+        (base, place): (&Code, Place),
         ty: Ty,
-        method: &str,
+        suffix: &str,
     ) -> TokenStream {
         let name = self.param(region);
-        let method = format_ident!("{method}");
+        let [times, more] = [place.times, place.more].map(Literal::u32_unsuffixed);
+        let (method, literals) = match (place.times, place.more) {
+            (1, 0) => ("at", quote!()),
+            (1, _) => ("after", quote!(, #more)),
+            _ => ("nth", quote!(, #times, #more)),
+        };
+        let method = format_ident!("{method}{suffix}");
         let bytes = Literal::u32_unsuffixed(ty.bytes());
-        let index = index.alone();
+        let base = base.alone();
         let slot = slot
             .filter(|_| !self.of_a_slot.contains(&region))
             .map(|slot| {
                 let slot = slot.alone();
                 quote!(.slot(#slot))
             });
-        quote!(#name #slot.#method::<#bytes>(#index))
+        quote!(#name #slot.#method::<#bytes>(#base #literals))
     }
 }
 
@@ -117,7 +125,13 @@ impl Leaves for Env {
         }
     }
 
-    fn leaf(&mut self, op: &Op, ty: Ty, operand: &mut dyn FnMut(ValueId) -> Code) -> Option<Code> {
+    fn leaf(
+        &mut self,
+        op: &Op,
+        ty: Ty,
+        place: &dyn Fn(ValueId) -> Place,
+        operand: &mut dyn FnMut(ValueId) -> Code,
+    ) -> Option<Code> {
         let name = match op {
             Op::Scalar(p) => self.param(*p),
             Op::RowCount => self.size(0),
@@ -130,8 +144,8 @@ impl Leaves for Env {
                 ..
             } => {
                 let slot = slot.map(&mut *operand);
-                let index = operand(*index);
-                let place = self.place(*region, slot, &index, ty, "at");
+                let (base, place) = (operand(*index), place(*index));
+                let place = self.place(*region, slot, (&base, place), ty, "");
                 // Codes come one after the other from memory.
                 let verb = match ty {
                     Ty::I8x64 if self.weights.contains(region) => "stream",

@@ -8,6 +8,7 @@ use super::code::Code;
 use super::printer::{Leaves, Printer};
 use super::text;
 use super::types::{rust_type, target_feature};
+use crate::ir::places::Place;
 use crate::ir::uses::Uses;
 use crate::ir::{FuncId, Op, Program, Ty, ValueId};
 
@@ -15,7 +16,13 @@ use crate::ir::{FuncId, Op, Program, Ty, ValueId};
 struct NoLeaves;
 
 impl Leaves for NoLeaves {
-    fn leaf(&mut self, _: &Op, _: Ty, _: &mut dyn FnMut(ValueId) -> Code) -> Option<Code> {
+    fn leaf(
+        &mut self,
+        _: &Op,
+        _: Ty,
+        _: &dyn Fn(ValueId) -> Place,
+        _: &mut dyn FnMut(ValueId) -> Code,
+    ) -> Option<Code> {
         None
     }
 }

@@ -9,6 +9,7 @@ use super::printer::Printer;
 use super::text;
 use super::types::{element, extent, target_feature};
 use super::writer::Writer;
+use crate::ir::places::Places;
 use crate::ir::uses::Uses;
 use crate::ir::verify::Verified;
 use crate::ir::{Kernel, KernelId, Param, ParamId, Space, ValueId};
@@ -39,7 +40,8 @@ pub(super) fn kernel(
 ) -> TokenStream {
     let program = verified.program();
     let kernel = program.kernel(id);
-    let uses = Uses::of_block(&kernel.values, kernel.vars.len(), &kernel.body);
+    let places = Places::of(&kernel.values, verified.ranges(id));
+    let uses = Uses::of_block(&kernel.values, kernel.vars.len(), &kernel.body, &places);
     let functions = &program.functions;
     let mut printer = Printer::new(
         &kernel.values,

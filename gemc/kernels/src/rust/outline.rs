@@ -15,6 +15,7 @@ use super::text;
 use super::types::{element, rust_type};
 use super::writer::{Writer, generic_name};
 use crate::ir::outline::Reach;
+use crate::ir::places::Places;
 use crate::ir::uses::Uses;
 use crate::ir::verify::Range;
 use crate::ir::{Block, Count, Kernel, Param, ParamId, Space, Stmt, ValueId, VarId, walk};
@@ -202,9 +203,11 @@ impl<'a> Outline<'a> {
         values
     }
 
-    fn uses(&self) -> Uses {
+    /// What of its values is used, where so much is known of them.
+    fn uses(&self, ranges: &[Option<Range>]) -> Uses {
         let Kernel { values, vars, .. } = self.kernel;
-        Uses::of_outline(values, vars.len(), self.body, &self.carried)
+        let places = Places::of(values, ranges);
+        Uses::of_outline(values, vars.len(), self.body, (&self.carried, places))
     }
 
     /// The inputs that it needs; those that only name a slot are not among them.
@@ -220,7 +223,8 @@ impl<'a> Outline<'a> {
         OutlineCall {
             name: name.clone(),
             regions: self.regions.clone(),
-            inputs: self.needed(&self.uses()),
+            // Indices need the same inputs however they are written.
+            inputs: self.needed(&self.uses(&[])),
             given: self.given.clone(),
             carried: self.carried.clone(),
             counts: self.counts.values().copied().collect(),
@@ -234,7 +238,7 @@ impl<'a> Outline<'a> {
         ranges: &[Option<Range>],
         most: &BTreeMap<String, u32>,
     ) -> TokenStream {
-        let uses = self.uses();
+        let uses = self.uses(ranges);
         let inputs = self.needed(&uses);
         let kernel = self.kernel;
         let printer = Printer::new(&kernel.values, &[], ranges, uses, kernel.vars.len());

@@ -11,6 +11,7 @@ use quote::{format_ident, quote};
 use super::code::{Code, Prec, int};
 use super::names::Names;
 use super::ops::{self, OpTypes};
+use crate::ir::places::Place;
 use crate::ir::uses::Uses;
 use crate::ir::verify::Range;
 use crate::ir::{Function, Op, Ty, ValueDef, ValueId, VarId};
@@ -25,8 +26,14 @@ pub(super) trait Leaves {
         None
     }
 
-    /// The expression of a parameter, a size of the step, the item or a load.
-    fn leaf(&mut self, op: &Op, ty: Ty, operand: &mut dyn FnMut(ValueId) -> Code) -> Option<Code>;
+    /// The expression of a parameter, a size of the step, the item or a load, given its type and the place of an index.
+    fn leaf(
+        &mut self,
+        op: &Op,
+        ty: Ty,
+        place: &dyn Fn(ValueId) -> Place,
+        operand: &mut dyn FnMut(ValueId) -> Code,
+    ) -> Option<Code>;
 }
 
 /// The values of a kernel or function.
@@ -242,15 +249,15 @@ impl<'a> Printer<'a> {
         {
             return self.operand(leaves, a, reads, size);
         }
-        let mut operands = Vec::new();
-        def.op.for_each_operand(|operand| operands.push(operand));
+        let operands = self.uses.operands(&def.op);
         let codes: Vec<Code> = operands
             .iter()
             .map(|&o| self.operand(leaves, o, reads, size))
             .collect();
         let mut in_order = codes.iter().cloned();
         let mut next = |_: ValueId| in_order.next().unwrap_or_else(|| Code::atom(quote!(())));
-        if let Some(code) = leaves.leaf(&def.op, def.ty, &mut next) {
+        let place = |index| self.uses.place(index);
+        if let Some(code) = leaves.leaf(&def.op, def.ty, &place, &mut next) {
             return code;
         }
         if let Op::Call(f, _) = def.op {

@@ -104,11 +104,11 @@ impl<'a> Writer<'a> {
     fn stmt(&mut self, stmt: &Stmt) -> TokenStream {
         match stmt {
             Stmt::Let(v) => {
-                let mut reads_item = false;
-                self.kernel.values[v.index()]
-                    .op
-                    .for_each_operand(|o| reads_item |= o == ValueId(0));
-                self.env.item |= reads_item && self.printer.uses.needed(*v);
+                let operands = self
+                    .printer
+                    .uses
+                    .operands(&self.kernel.values[v.index()].op);
+                self.env.item |= operands.contains(&ValueId(0)) && self.printer.uses.needed(*v);
                 self.printer.define(&mut self.env, *v)
             }
             Stmt::Var(m, v) => self.declare(*m, *v),
@@ -314,9 +314,10 @@ impl<'a> Writer<'a> {
     ) -> TokenStream {
         let ty = self.kernel.values[value.index()].ty;
         let slot = slot.map(|slot| self.value(slot));
-        let index = self.value(index);
+        let place = self.printer.uses.place(index);
+        let base = self.value(place.base);
         let value = self.value(value).alone();
-        let place = self.env.place(region, slot, &index, ty, "at_mut");
+        let place = self.env.place(region, slot, (&base, place), ty, "_mut");
         let store = memory_function("store", ty);
         quote!(#store(#place, #value);)
     }

@@ -320,6 +320,7 @@ pub(super) enum V2 {
     And,
     Or,
     Xor,
+    AddBytes,
     AddWords,
     AddF,
     SubF,

@@ -82,6 +82,7 @@ pub(super) fn vector_one(op: &Op, ty: Ty) -> V1 {
 pub(super) fn vector_two(op: &Op, ty: Ty) -> V2 {
     match (op, ty.is_float()) {
         (Op::Add(..), _) if matches!(ty, Ty::I16x32 | Ty::I16x16) => V2::AddWords,
+        (Op::Add(..), _) if ty == Ty::I8x64 => V2::AddBytes,
         (Op::Add(..), false) => V2::Add,
         (Op::Sub(..), false) => V2::Sub,
         (Op::Mul(..), false) => V2::Mul,

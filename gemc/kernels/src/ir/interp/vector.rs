@@ -174,6 +174,10 @@ pub(super) fn two(op: V2, a: &Vector, b: &Vector) -> Result<Vector, Fault> {
             let (a, b) = (a.f32s(), b.f32s());
             Vector::of::<[i32; 16]>(from_fn(|i| mask(compare(cmp, a[i], b[i]))))
         }
+        V2::AddBytes => {
+            let (a, b) = (a.i8s(), b.i8s());
+            Vector::of::<[i8; 64]>(from_fn(|i| a[i].wrapping_add(b[i])))
+        }
         V2::AddWords => {
             let (a, b) = (a.i16s(), b.i16s());
             words(from_fn(|i| i32::from(a[i]) + i32::from(b[i])))?

@@ -35,6 +35,10 @@ impl Flow<'_> {
                 let sum = self.range(a)?.add(self.range(b)?);
                 Some(self.words_that_fit(v, "add", sum))
             }
+            Op::Add(a, b) if ty == Ty::I8x64 => {
+                let sum = signed(self.range(a)?).add(signed(self.range(b)?));
+                Some(if sum.within(-128, 127) { sum } else { lanes::ANY_BYTE })
+            }
             Op::Add(a, b) => self.both(a, b, Range::add),
             Op::Sub(a, b) => self.both(a, b, Range::sub),
             Op::Mul(a, b) => self.both(a, b, Range::mul),

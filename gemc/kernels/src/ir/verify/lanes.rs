@@ -28,7 +28,13 @@ pub(super) const fn unsigned(r: Range) -> Range {
 
 /// A byte range read as signed.
 pub(super) const fn signed(r: Range) -> Range {
-    if r.hi <= 127 { r } else { ANY_BYTE }
+    if r.hi <= 127 {
+        r
+    } else if r.lo > 127 {
+        Range::new(r.lo - 256, r.hi - 256)
+    } else {
+        ANY_BYTE
+    }
 }
 
 /// The low bytes of integers in `r`.

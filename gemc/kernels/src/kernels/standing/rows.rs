@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use gemc_format::GROUPS;
+use gemc_format::{CodecSpec, GROUPS};
 
 use super::Passing;
 use crate::choices::DotStrategy;
@@ -26,6 +26,15 @@ impl Side {
             Self::Whole => whole,
             Self::Low => whole.low(),
             Self::High => whole.high(),
+        }
+    }
+
+    /// A vector with something of every row, of which its part is changed.
+    pub fn change<'k>(self, whole: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>) -> Val<'k> {
+        match self {
+            Self::Whole => f(whole),
+            Self::Low => f(whole.low()).join(whole.high()),
+            Self::High => whole.low().join(f(whole.high())),
         }
     }
 
@@ -99,16 +108,16 @@ pub(super) trait PassRows<'k> {
     const MANY: bool;
 
     /// Pieces of a block, in order.
-    fn pieces(&self, dot: DotStrategy) -> Vec<Piece>;
+    fn pieces(&self, dot: DotStrategy, spec: &CodecSpec) -> Vec<Piece>;
 
     /// The weights of a piece, made before the rows or when they are asked for.
     fn hold(
         &self,
-        weights: impl Iterator<Item = (usize, Val<'k>)>,
-    ) -> impl Iterator<Item = (usize, Val<'k>)>;
+        weights: impl Iterator<Item = (usize, Val<'k>)> + Clone,
+    ) -> impl Iterator<Item = (usize, Val<'k>)> + Clone;
 
     /// Calls `each` with every row: its index, and its number among the input's rows.
-    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>));
+    fn each(&self, k: &'k KernelBuilder, each: impl Fn(Val<'k>, Val<'k>));
 
     /// Makes all sums zero, where they are not.
     fn begin(&self, k: &'k KernelBuilder);
@@ -129,12 +138,22 @@ pub(super) trait PassRows<'k> {
     fn before(&self) -> Option<Region<'k>>;
 }
 
+/// Which rows of codes pass by.
+#[derive(Clone, Copy)]
+pub(super) enum Numbers<'k> {
+    /// Those from this one on.
+    From(Val<'k>),
+    /// Those of a list, of so many that there are.
+    Listed(Region<'k>, Val<'k>),
+}
+
 /// Rows that pass by, and wait in local memory.
 pub(super) struct PassingRows<'k> {
     pub passing: Passing<'k>,
     pub size: Val<'k>,
-    /// Rows of codes that there are.
-    pub input_rows: Val<'k>,
+    pub numbers: Numbers<'k>,
+    /// Whether a turn of a loop over rows takes two, so that counting costs a core with few instructions a cycle half as much.
+    pub by_two: bool,
 }
 
 impl<'k> PassingRows<'k> {
@@ -150,23 +169,36 @@ impl<'k> PassingRows<'k> {
 impl<'k> PassRows<'k> for PassingRows<'k> {
     const MANY: bool = true;
 
-    fn pieces(&self, dot: DotStrategy) -> Vec<Piece> {
+    fn pieces(&self, dot: DotStrategy, _: &CodecSpec) -> Vec<Piece> {
         Piece::standing(dot)
     }
 
     fn hold(
         &self,
-        weights: impl Iterator<Item = (usize, Val<'k>)>,
-    ) -> impl Iterator<Item = (usize, Val<'k>)> {
+        weights: impl Iterator<Item = (usize, Val<'k>)> + Clone,
+    ) -> impl Iterator<Item = (usize, Val<'k>)> + Clone {
         weights.collect::<Vec<_>>().into_iter()
     }
 
-    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>)) {
-        k.for_n(self.size, |row| {
+    fn each(&self, k: &'k KernelBuilder, each: impl Fn(Val<'k>, Val<'k>)) {
+        let one = |row: Val<'k>| {
             let row = row.named("row");
-            let input = self.passing.rows.get(row).bounded(self.input_rows);
+            let input = match self.numbers {
+                Numbers::From(first) => first + row,
+                Numbers::Listed(list, rows) => list.get(row).bounded(rows),
+            };
             each(row, input.named("input_row"));
+        };
+        if !self.by_two {
+            return k.for_n(self.size, one);
+        }
+        let pairs = (self.size / 2).named("pairs");
+        k.for_n(pairs, |pair| {
+            let first = (pair.named("pair") * 2).named("row");
+            one(first);
+            one(first + 1);
         });
+        k.for_(pairs * 2, self.size, one);
     }
 
     fn begin(&self, k: &'k KernelBuilder) {
@@ -213,18 +245,23 @@ impl<'k> RowAlone<'k> {
 impl<'k> PassRows<'k> for RowAlone<'k> {
     const MANY: bool = false;
 
-    fn pieces(&self, _: DotStrategy) -> Vec<Piece> {
-        vec![Piece::whole()]
+    fn pieces(&self, dot: DotStrategy, spec: &CodecSpec) -> Vec<Piece> {
+        let plain = matches!(spec.planes, [plane] if plane.stored() == plane.chunks());
+        match dot {
+            // Tables and the chunks that make one group fit registers for half a tile.
+            DotStrategy::SignedBytes4 if spec.table.is_some() && !plain => Piece::standing(dot),
+            _ => vec![Piece::whole()],
+        }
     }
 
     fn hold(
         &self,
-        weights: impl Iterator<Item = (usize, Val<'k>)>,
-    ) -> impl Iterator<Item = (usize, Val<'k>)> {
+        weights: impl Iterator<Item = (usize, Val<'k>)> + Clone,
+    ) -> impl Iterator<Item = (usize, Val<'k>)> + Clone {
         weights
     }
 
-    fn each(&self, k: &'k KernelBuilder, each: impl FnOnce(Val<'k>, Val<'k>)) {
+    fn each(&self, k: &'k KernelBuilder, each: impl Fn(Val<'k>, Val<'k>)) {
         each(k.lit(0), self.row);
     }
 
@@ -234,12 +271,13 @@ impl<'k> PassRows<'k> for RowAlone<'k> {
         self.totals.set(Some(k.var("totals", k.splat(0))));
     }
 
-    fn update(&self, _: Side, row: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>) {
-        self.sums.update(row, f);
+    fn update(&self, side: Side, row: Val<'k>, f: impl FnOnce(Val<'k>) -> Val<'k>) {
+        self.sums.update(row, |sums| side.change(sums, f));
     }
 
-    fn add_total(&self, _: Side, _: Val<'k>, sum: Val<'k>) {
-        self.totals().update(|total| total + sum);
+    fn add_total(&self, side: Side, _: Val<'k>, sum: Val<'k>) {
+        let add = |total: Val<'k>| total + sum;
+        self.totals().update(|total| side.change(total, add));
     }
 
     fn total(&self, _: Val<'k>) -> Val<'k> {

@@ -229,7 +229,8 @@ impl<'k> Pool<'k> {
 
     fn bytes(&self, b: &mut Bytes) -> Val<'k> {
         let [x, y] = self.two(b, Ty::I8x64);
-        match b.below(9) {
+        match b.below(10) {
+            9 => x + y,
             8 => {
                 let [low, high] = self.two(b, Ty::I8x16);
                 low.lookup32(high, x & 31u8)

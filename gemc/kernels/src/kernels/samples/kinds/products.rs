@@ -51,7 +51,8 @@ pub(super) fn products(list: &mut List, dot: DotStrategy, row_block: u32) {
     }
 }
 
-/// Products of lists one below, at and above the rows that share a pass, and one above two of those.
+/// Products of lists one below, at and above the rows that share a pass, and one above two of those; and of all rows, where no
+/// number of rows in a pass divides how many there may be.
 pub(super) fn strips(list: &mut List, dot: DotStrategy, row_block: u32) {
     let block = row_block as usize;
     let gated = |format| Epilogue::Quantise {
@@ -81,6 +82,16 @@ pub(super) fn strips(list: &mut List, dot: DotStrategy, row_block: u32) {
             list.add_with(spec, spec.items(), every_entry);
         }
     }
+    // Rows that follow one another, but no passes of equal size hold so many.
+    let rows = 37;
+    let spec = Matmul {
+        tiles: 4,
+        input_rows: rows,
+        output_rows: rows,
+        epilogue: Epilogue::Residual,
+        ..matmul(Codec::L4, 33, ActivationFormat::Int8, dot, row_block)
+    };
+    list.add_with(spec, spec.items(), every_entry);
 }
 
 /// A list that is full, backwards.
