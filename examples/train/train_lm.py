@@ -162,6 +162,7 @@ class Parameter:
         self.grads = [torch.zeros_like(value).share_memory_() for _ in range(workers)]
         self.muon = matrix and ".scar." not in name and (args.muon == "all" or args.muon == "dense" and ".modules." not in name)
         self.peak = args.muon_lr if self.muon else args.embed_lr if "embed_tokens" in name else args.lr
+        self.peak *= args.module_rate if ".modules." in name else args.general_rate if ".general." in name else 1.0
         self.decay = args.weight_decay if matrix else 0.0
         self.first = torch.zeros_like(value).share_memory_()
         self.second = None if self.muon else torch.zeros_like(value).share_memory_()
@@ -585,6 +586,8 @@ def main():
     parser.add_argument("--lr", type=float, default=2.5e-3)
     parser.add_argument("--embed-lr", type=float, default=4e-3)
     parser.add_argument("--muon-lr", type=float, default=0.02)
+    parser.add_argument("--module-rate", type=float, default=1.0, help="times as fast as other weights of their kind")
+    parser.add_argument("--general-rate", type=float, default=1.0, help="the same of general paths")
     parser.add_argument("--report-seconds", type=float, default=30)
     args = parser.parse_args()
     torch.set_num_threads(1)

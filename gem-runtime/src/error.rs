@@ -51,6 +51,14 @@ pub enum Error {
         /// What is wrong.
         fault: crate::bundle::Fault,
     },
+    /// A patch cannot be used for these weights.
+    #[cfg(feature = "std")]
+    Patch {
+        /// The patch: its file, or the module it replaces.
+        patch: String,
+        /// What is wrong.
+        fault: crate::patch::PatchFault,
+    },
     /// A file could not be used.
     #[cfg(feature = "std")]
     Io {
@@ -155,6 +163,8 @@ impl fmt::Display for Error {
             }
             #[cfg(feature = "std")]
             Self::Bundle { program, fault } => write!(f, "{program} {fault}"),
+            #[cfg(feature = "std")]
+            Self::Patch { patch, fault } => write!(f, "{patch} {fault}"),
             #[cfg(feature = "std")]
             Self::Io { path, source } => write!(f, "{path}: {source}"),
             Self::Memory { bytes } => write!(f, "cannot reserve {bytes} bytes of memory"),

@@ -40,6 +40,8 @@ pub mod kernel;
 #[cfg(feature = "cli")]
 pub mod kit;
 #[cfg(feature = "std")]
+pub mod patch;
+#[cfg(feature = "std")]
 pub mod protocol;
 #[cfg(feature = "std")]
 pub mod regular;

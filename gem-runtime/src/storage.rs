@@ -60,6 +60,9 @@ pub struct Weights {
 enum Bytes {
     #[cfg(feature = "mmap")]
     Mapped(memmap2::Mmap),
+    /// Pages of a file, some of which are changed for this process alone.
+    #[cfg(feature = "mmap")]
+    Changed(memmap2::MmapMut),
     Owned(Buffer),
     Embedded(&'static [u8]),
 }
@@ -69,6 +72,8 @@ impl Bytes {
         match self {
             #[cfg(feature = "mmap")]
             Self::Mapped(map) => map,
+            #[cfg(feature = "mmap")]
+            Self::Changed(map) => map,
             Self::Owned(buffer) => buffer.as_slice(),
             Self::Embedded(bytes) => bytes,
         }
@@ -102,6 +107,42 @@ impl Weights {
         let weights = Self::open(path)?;
         weights.verify()?;
         Ok(weights)
+    }
+
+    /// Opens a weight file as [`Weights::open`] does, with patches applied in this order, for this process alone: the file stays as
+    /// it is. Mapped, only pages that a patch changes take memory.
+    ///
+    /// # Errors
+    /// As [`Weights::open`]; [`Error::Patch`] for the first patch that does not fit.
+    #[cfg(feature = "std")]
+    pub fn open_patched(path: &std::path::Path, patches: &[crate::patch::Patch]) -> Result<Self> {
+        #[cfg(feature = "mmap")]
+        let mut bytes = {
+            let file = crate::regular::open(path).map_err(|e| Error::io(path, e))?;
+            // SAFETY: as in `map`; what is written here is written to private copies of pages.
+            let map = unsafe { memmap2::MmapOptions::new().map_copy(&file) };
+            Bytes::Changed(map.map_err(|e| Error::io(path, e))?)
+        };
+        #[cfg(not(feature = "mmap"))]
+        let mut bytes = Self::read(path)?.bytes;
+        for patch in patches {
+            let whole: &mut [u8] = match &mut bytes {
+                #[cfg(feature = "mmap")]
+                Bytes::Changed(map) => map,
+                Bytes::Owned(buffer) => buffer.as_mut_slice(),
+                #[cfg(feature = "mmap")]
+                Bytes::Mapped(_) => unreachable!("mapped to be changed"),
+                Bytes::Embedded(_) => unreachable!("opened as a file"),
+            };
+            patch.apply(whole).map_err(|e| of_file(path, e))?;
+        }
+        Self::from_file(path, bytes)
+    }
+
+    /// The bytes of the whole weight file.
+    #[cfg(feature = "std")]
+    pub(crate) fn file_contents(&self) -> &[u8] {
+        self.bytes.as_slice()
     }
 
     /// Maps a weight file: pages are read when a kernel first touches them, and can be dropped by the system.

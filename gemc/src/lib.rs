@@ -74,6 +74,8 @@ pub mod output;
 #[doc(hidden)]
 pub mod pack;
 pub mod package;
+#[cfg(feature = "calibrate")]
+pub mod patch;
 pub mod pipeline;
 pub mod plan;
 #[cfg(feature = "calibrate")]

@@ -68,6 +68,7 @@ fn settings(bits: f64) -> Settings {
         uniform_body: false,
         without: Ablation::default(),
         workplace: None,
+        keep_moments: false,
     }
 }
 

@@ -165,6 +165,7 @@ impl Bench {
             uniform_body: false,
             without: Ablation::default(),
             workplace: None,
+            keep_moments: false,
         };
         Ok(planner::make(
             &self.loaded,

@@ -37,6 +37,27 @@ impl Inputs {
         }
     }
 
+    /// What was gathered before: second moments, if any, squares of each column, and the weight. `None` where they do not fit.
+    #[must_use]
+    pub fn kept(moments: Vec<f32>, squares: Vec<f64>, weight: f64) -> Option<Self> {
+        let width = squares.len();
+        let fits = moments.is_empty() || moments.len() == width * width;
+        fits.then_some(Self {
+            width,
+            moments,
+            squares,
+            weight,
+            fourths: 0.0,
+            rows: 0,
+        })
+    }
+
+    /// Σ g² x² of each column.
+    #[must_use]
+    pub fn squares(&self) -> &[f64] {
+        &self.squares
+    }
+
     /// Adds rows with their gates; without gates each counts 1.
     pub fn add(&mut self, x: Matrix, gates: Option<&[f32]>) {
         if x.rows() == 0 {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use gemc_format::Rounding;
 
 use super::Failure;
+use crate::patch;
 use crate::pipeline::LoadedCheckpoint;
 use crate::plan::{BitPlan, DEFAULT_BITS, KvFormat};
 use crate::prepared;
@@ -18,6 +19,10 @@ pub struct Formats {
     /// A plan made by `gemc plan`; its codes stand beside it
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
+    /// Module that was trained further since the plan was made: it alone may differ, and is rounded by the moments that `gemc plan
+    /// --keep-moments` kept; all else keeps its codes
+    #[arg(long, value_name = "MODULE", requires = "plan")]
+    pub patched: Option<String>,
     /// How weights are rounded
     #[arg(long, value_enum, default_value_t = RoundingName::Search)]
     pub rounding: RoundingName,
@@ -60,11 +65,11 @@ impl Formats {
     /// # Errors
     /// Naming the known formats; for a plan that is damaged or of another checkpoint.
     pub fn apply(&self, loaded: LoadedCheckpoint) -> Result<(LoadedCheckpoint, BitPlan), Failure> {
-        let formats = match &self.plan {
-            None => prepared::Formats::Bits(self.bits().to_owned()),
-            Some(path) => prepared::Formats::File(path.clone()),
+        let (loaded, plan) = match (&self.plan, &self.patched) {
+            (Some(path), Some(module)) => patch::planned(loaded, path, module)?,
+            (Some(path), None) => prepared::Formats::File(path.clone()).apply(loaded)?,
+            (None, _) => prepared::Formats::Bits(self.bits().to_owned()).apply(loaded)?,
         };
-        let (loaded, plan) = formats.apply(loaded)?;
         Ok((loaded, plan.with_kv(self.kv())))
     }
 

@@ -14,6 +14,7 @@ use crate::import::published::PublishedError;
 use crate::import::{Finding, ImportError};
 use crate::output::OutputError;
 use crate::package::{BundleError, PackageError};
+use crate::patch::PatchError;
 use crate::pipeline::CompileError;
 use crate::plan::file::PlanError;
 use crate::planner::PlannerError;
@@ -134,6 +135,7 @@ usage_or_input!(
     CandidateError: CandidateError::Engine(gem_runtime::Error::Options(_)),
     JitEngineError: JitEngineError::Runtime(gem_runtime::Error::Options(_)),
     FormatsError: FormatsError::Bits(_),
+    PatchError: PatchError::Module { .. },
     TargetError: TargetError::Unknown { .. },
     PlannerError: PlannerError::Bits(_)
         | PlannerError::FewBits { .. }

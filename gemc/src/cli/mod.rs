@@ -4,6 +4,7 @@
 //! result (one JSON value with `--json`), standard error everything else.
 
 mod allocator;
+mod apply;
 mod bench;
 mod budget;
 mod build;
@@ -26,6 +27,7 @@ mod logits;
 mod man;
 mod model;
 mod numbers;
+mod patch;
 mod plan;
 mod plan_report;
 mod planned;
@@ -93,6 +95,7 @@ impl Verb {
 
 /// Every verb, in the order of the help.
 const VERBS: &[Verb] = &[
+    Verb::new::<apply::Apply>("apply"),
     Verb::new::<bench::Bench>("bench"),
     Verb::new::<build::Build>("build"),
     Verb::new::<bundle::Bundle>("bundle"),
@@ -104,6 +107,7 @@ const VERBS: &[Verb] = &[
     Verb::new::<inspect::Inspect>("inspect"),
     Verb::new::<logits::Logits>("logits"),
     Verb::new::<man::Man>("man"),
+    Verb::new::<patch::Patch>("patch"),
     Verb::new::<plan::Plan>("plan"),
     #[cfg(feature = "hub")]
     Verb::new::<pull::Pull>("pull"),

@@ -16,6 +16,7 @@ use crate::dead;
 use crate::graph::Task;
 use crate::import::{Split, counted};
 use crate::inspect;
+use crate::patch;
 use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::Rule;
 use crate::plan::codes;
@@ -81,6 +82,9 @@ pub struct Plan {
     /// The plan's file; its codes are written beside it: to X.codes for X.toml, to N.codes for any other name N
     #[arg(short, long, value_name = "FILE", default_value = "plan.toml")]
     output: PathBuf,
+    /// Also keep what rounding took of the inputs of modules, so that `gemc patch` can replace one: in X.moments for X.toml
+    #[arg(long)]
+    keep_moments: bool,
     /// Also write a page to look at: routing, bits per unit, sensitivity, predictions, size against KL
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -145,7 +149,7 @@ impl Run for Plan {
             ui.note(&format!("weights are {}", inspect::requantised(bits)));
         }
         let outputs = Outputs::attempt(
-            &self.output,
+            (&self.output, self.keep_moments),
             self.report.as_deref(),
             loaded.checkpoint.dir(),
             self.calib.as_deref(),
@@ -183,7 +187,12 @@ impl Run for Plan {
                 planner::some_of(several)
             )),
         }
-        self.write(loaded.checkpoint.path(), &made.file, &made.codes, &outputs)?;
+        let moments = match self.keep_moments {
+            true => patch::bytes(&loaded, &made.file, settings.method, &made.moments)?,
+            false => Vec::new(),
+        };
+        let checkpoint = loaded.checkpoint.path();
+        self.write(checkpoint, &made.file, (&made.codes, &moments), &outputs)?;
         if self.report.is_some() {
             let html = self.page(&loaded, &texts, &made, &routes, ui)?;
             outputs.write_page(html.as_bytes())?;
@@ -212,6 +221,7 @@ impl Plan {
             (!self.domains.is_empty(), "--domains"),
             (self.latency.is_some(), "--latency"),
             (self.rounding.is_some(), "--rounding"),
+            (self.keep_moments, "--keep-moments"),
             (self.report.is_some(), "--report"),
             (self.uniform_body, "--uniform-body"),
             (self.prune.is_some(), "--prune"),
@@ -224,7 +234,7 @@ impl Plan {
         }
         let file = planner::by_prior(loaded, settings)?;
         ui.note("nothing was measured: bits by what each product is for; `gemc explain` tells, docs/plan.md has the prior");
-        self.write(loaded.checkpoint.path(), &file, &[], outputs)?;
+        self.write(loaded.checkpoint.path(), &file, (&[], &[]), outputs)?;
         let planned = PlanReport::new(&self.output, file, loaded.graph.facts().task);
         ui.result(self.json, &planned)?;
         Ok(Outcome::Done)
@@ -276,6 +286,7 @@ impl Plan {
             overrides: self.overrides.clone(),
             activations: self.activations.clone(),
             uniform_body: self.uniform_body,
+            keep_moments: self.keep_moments,
             ..Settings::new(self.device.find()?, budget)
         })
     }
@@ -368,7 +379,7 @@ impl Plan {
         &self,
         checkpoint: &Path,
         file: &PlanFile,
-        planes: &[std::sync::Arc<crate::quantise::Planes>],
+        (planes, moments): (&[std::sync::Arc<crate::quantise::Planes>], &[u8]),
         outputs: &Outputs,
     ) -> Result<(), Failure> {
         let write = |to: &mut dyn Write| codes::write(to, planes);
@@ -380,17 +391,16 @@ impl Plan {
             let kept = cache.keep_plan(checkpoint, target, text.as_bytes(), &write);
             kept.ok()
         });
-        outputs.write(text.as_bytes(), &write).map_err(|error| {
-            match kept {
-                None => error.into(),
-                Some(path) => Failure::Input(
-                    format!(
-                        "{error}; the plan is kept: `gemc run` takes it, other verbs do with --plan {}",
-                        path.display()
-                    )
-                    .into(),
-                ),
-            }
+        let written = outputs.write(text.as_bytes(), &write, moments);
+        written.map_err(|error| match kept {
+            None => error.into(),
+            Some(path) => Failure::Input(
+                format!(
+                    "{error}; the plan is kept: `gemc run` takes it, other verbs do with --plan {}",
+                    path.display()
+                )
+                .into(),
+            ),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::output::{Kind, OutputError, OutputFile, place_all};
+use crate::patch::{is_moments, moments_path};
 use crate::plan::codes::{Codes, is_codes};
 use crate::plan::file::{PlanFile, codes_path, is_plan, is_plan_file, rival};
 use crate::report;
@@ -17,6 +18,10 @@ const PLAN: Kind = Kind {
 const CODES: Kind = Kind {
     name: "a file of codes",
     is: is_codes,
+};
+const MOMENTS: Kind = Kind {
+    name: "a file of moments",
+    is: is_moments,
 };
 const PAGE: Kind = Kind {
     name: "a report",
@@ -49,17 +54,18 @@ const ENDINGS: &[&str] = &[".safetensors", ".safetensors.index.json", ".jsonl"];
 pub struct Outputs {
     plan: OutputFile,
     codes: OutputFile,
+    moments: Option<OutputFile>,
     page: Option<OutputFile>,
 }
 
 impl Outputs {
-    /// Tries the paths of a plan and of its page. `checkpoint` and `texts` are folders in which nothing is replaced that
+    /// Tries the paths of a plan, of its moments, if they are kept, and of its page. `checkpoint` and `texts` are folders in which nothing is replaced that
     /// belongs there, even if it is absent.
     ///
     /// # Errors
     /// When something else is there, or cannot be written.
     pub fn attempt(
-        plan: &Path,
+        (plan, moments): (&Path, bool),
         page: Option<&Path>,
         checkpoint: &Path,
         texts: Option<&Path>,
@@ -71,6 +77,9 @@ impl Outputs {
         let outputs = Self {
             plan: OutputFile::attempt(plan, PLAN)?,
             codes: OutputFile::attempt(&codes_path(plan), CODES)?,
+            moments: moments
+                .then(|| OutputFile::attempt(&moments_path(plan), MOMENTS))
+                .transpose()?,
             page: page
                 .map(|page| OutputFile::attempt(page, PAGE))
                 .transpose()?,
@@ -87,10 +96,10 @@ impl Outputs {
     }
 
     fn places(&self) -> impl Iterator<Item = &Path> {
-        let page = self.page.as_ref().map(OutputFile::place);
+        let others = [&self.moments, &self.page].into_iter().flatten();
         [self.plan.place(), self.codes.place()]
             .into_iter()
-            .chain(page)
+            .chain(others.map(OutputFile::place))
     }
 
     /// The page has a path of its own, which is not below one of the others either.
@@ -140,7 +149,7 @@ impl Outputs {
         Err(refused(codes, words))
     }
 
-    /// Writes both files, or none; the codes get their name first, since a plan without codes would look whole.
+    /// Writes all files, or none; the codes get their name first, since a plan without codes would look whole.
     ///
     /// # Errors
     /// When one cannot be written.
@@ -148,9 +157,13 @@ impl Outputs {
         &self,
         plan: &[u8],
         codes: &dyn Fn(&mut dyn Write) -> io::Result<()>,
+        moments: &[u8],
     ) -> Result<(), OutputError> {
         let (codes, plan) = (self.codes.write_by(codes)?, self.plan.write(plan)?);
-        place_all([codes, plan])
+        match &self.moments {
+            Some(file) => place_all([codes, file.write(moments)?, plan]),
+            None => place_all([codes, plan]),
+        }
     }
 
     /// Writes the page, where one is wanted.

@@ -6,7 +6,7 @@
 pub mod floats;
 pub mod layout;
 mod matrix;
-mod vectors;
+pub mod vectors;
 
 use std::io::{Seek, Write};
 
@@ -91,6 +91,7 @@ pub fn key(plan: &BitPlan, layout: &Layout, rounding: Rounding, checkpoint: &[Ke
         hash.update(format!("{path} {text}"));
     }
     hash.update(plan.hash());
+    plan.digests_anew().for_each(|digest| hash.update(digest));
     hash.update(format!("{rounding:?} {:?}", layout.records()));
     hash.update(checkpoint.as_flattened());
     hash.finalize().into()

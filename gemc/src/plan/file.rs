@@ -213,6 +213,7 @@ impl PlanFile {
             dropped: self.dropped(),
             codes,
             store,
+            anew: Vec::new(),
         };
         for unit in graph.units().iter() {
             let expected = unit.shape.size(plan.codec(unit.id)).bytes;

@@ -17,6 +17,7 @@ use activations::Formats;
 use sha2::{Digest, Sha256};
 
 use crate::graph::{Graph, Typed, Unit, UnitId, UnitMap, Units};
+use crate::quantise::Planes;
 use codes::{Codes, CodesError, Digest as CodesDigest};
 
 pub use gemc_kernels::choices::KvFormat;
@@ -117,6 +118,8 @@ pub struct BitPlan {
     codes: UnitMap<Option<CodesDigest>>,
     /// The open file that the codes are read from.
     store: Option<Arc<Codes>>,
+    /// Of units that a patch replaces, in place of the codes above.
+    anew: Vec<(UnitId, Arc<Planes>)>,
 }
 
 impl BitPlan {
@@ -132,6 +135,7 @@ impl BitPlan {
             dropped: Vec::new(),
             codes: UnitMap::all(&units, None),
             store: None,
+            anew: Vec::new(),
             units,
         }
     }
@@ -141,10 +145,36 @@ impl BitPlan {
     /// # Errors
     /// When the plan has codes of the unit and its file does not.
     pub fn planes(&self, unit: UnitId) -> Result<Option<&[u8]>, CodesError> {
+        if let Some((_, planes)) = self.anew.iter().find(|(of, _)| *of == unit) {
+            return Ok(Some(&planes.bytes));
+        }
         match (&self.codes[unit], &self.store) {
             (Some(digest), Some(store)) => store.planes(&self.units[unit].name, digest).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// The plan with other planes for some units, of the formats that it has. It stays the plan that it is, with its hash: a
+    /// program compiled for it runs the weights.
+    #[must_use]
+    pub fn with_planes(self, planes: Vec<(UnitId, Planes)>) -> Self {
+        debug_assert!(
+            planes
+                .iter()
+                .all(|(unit, planes)| planes.codec == self.formats[*unit])
+        );
+        let anew = planes
+            .into_iter()
+            .map(|(unit, planes)| (unit, Arc::new(planes)));
+        Self {
+            anew: anew.collect(),
+            ..self
+        }
+    }
+
+    /// Digests of planes that are not those that the plan was made with.
+    pub(crate) fn digests_anew(&self) -> impl Iterator<Item = CodesDigest> {
+        self.anew.iter().map(|(_, planes)| planes.digest())
     }
 
     /// The uniform plan that `--bits` names.

@@ -31,6 +31,7 @@ use crate::calibrate::{self, Gather};
 use crate::fake;
 use crate::graph::{Graph, NodeId, Task, Typed, Unit, UnitMap, Units};
 use crate::pack::floats;
+use crate::patch::Seen;
 use crate::pipeline::{self, LoadedCheckpoint};
 use crate::plan::activations::{self, Formats};
 use crate::plan::file::{Override, PlanFile, PlanUnit, VERSION, overrides};
@@ -62,6 +63,8 @@ pub struct FinishedPlan {
     pub predictor: Predictor,
     /// Plans that were tried: name, predicted and measured KL.
     pub trials: Vec<(String, f64, f64)>,
+    /// What rounding took of the inputs of modules' units, where that is to be kept.
+    pub moments: Vec<Seen>,
 }
 
 /// Makes a plan. `seen` hears the routing of the calibration text. Of a checkpoint without some branches, every KL is
@@ -174,9 +177,14 @@ pub fn make(
         let own = activations[unit.id].filter(|own| usual[unit.id] != Some(*own));
         line.activations = own.map(|format| format.name().to_owned());
     }
+    let moments = match settings.keep_moments {
+        true => moments(units, &ladder),
+        false => Vec::new(),
+    };
     Ok(FinishedPlan {
         file,
         codes,
+        moments,
         slopes,
         domains,
         starved,
@@ -184,6 +192,17 @@ pub fn make(
         predictor,
         trials: found.trials,
     })
+}
+
+/// What is known of the inputs of modules' units.
+fn moments(units: &Units, ladder: &Ladder<'_>) -> Vec<Seen> {
+    let of_modules = units.iter().filter(|unit| unit.module.is_some());
+    let seen = of_modules.filter_map(|unit| {
+        let inputs = ladder.seen(unit.id)?.clone();
+        let unit = unit.name.clone();
+        Some(Seen { unit, inputs })
+    });
+    seen.collect()
 }
 
 /// What was measured for plans of this model, text, method and effort.

@@ -61,6 +61,8 @@ pub struct Settings {
     pub without: Ablation,
     /// Folder for what was measured, so that a run that ended goes on, and for what memory has no room for.
     pub workplace: Option<PathBuf>,
+    /// Whether moments of modules' units are kept, for patches.
+    pub keep_moments: bool,
 }
 
 impl Settings {
@@ -78,6 +80,7 @@ impl Settings {
             uniform_body: false,
             without: Ablation::default(),
             workplace: None,
+            keep_moments: false,
         }
     }
 }

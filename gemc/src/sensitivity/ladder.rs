@@ -72,6 +72,30 @@ pub struct Evidence<'a> {
     pub routing_weights: bool,
 }
 
+/// Rounds with what a method takes of what is known of a unit's inputs, and of their moments where they are factorised.
+pub fn with_inputs(
+    method: Method,
+    known: Option<(&Seen, Option<&Moments>)>,
+    round: impl FnOnce(Inputs<'_>) -> Planes,
+) -> Planes {
+    let (factor, importance): (Factor<'_>, Vec<f32>);
+    let inputs = match (method, known) {
+        (Method::Plain, _) => Inputs::Unknown(Rounding::Plain),
+        (_, None) => Inputs::Unknown(Rounding::Search),
+        (Method::Search | Method::Feedback, Some((seen, moments))) => match moments {
+            Some(moments) => {
+                factor = moments.factor();
+                Inputs::Factor(&factor)
+            }
+            None => {
+                importance = seen.importance();
+                Inputs::Importance(&importance)
+            }
+        },
+    };
+    round(inputs)
+}
+
 /// Makes planes of units.
 #[derive(Debug)]
 pub struct Ladder<'a> {
@@ -294,22 +318,14 @@ impl<'a> Ladder<'a> {
     /// What rounding is to know of a unit's inputs.
     fn with_inputs(&self, unit: &Unit, round: impl FnOnce(Inputs<'_>) -> Planes) -> Planes {
         let known = self.known[unit.id].as_ref();
-        let (factor, importance): (Factor<'_>, Vec<f32>);
-        let inputs = match (self.method, known) {
-            (Method::Plain, _) => Inputs::Unknown(Rounding::Plain),
-            (_, None) => Inputs::Unknown(Rounding::Search),
-            (Method::Search | Method::Feedback, Some(known)) => match &known.moments {
-                Some(moments) => {
-                    factor = moments.factor();
-                    Inputs::Factor(&factor)
-                }
-                None => {
-                    importance = known.seen.importance();
-                    Inputs::Importance(&importance)
-                }
-            },
-        };
-        round(inputs)
+        let known = known.map(|known| (&known.seen, known.moments.as_ref()));
+        with_inputs(self.method, known, round)
+    }
+
+    /// What calibration saw of a unit's inputs, with the prior of its site.
+    #[must_use]
+    pub fn seen(&self, unit: UnitId) -> Option<&Seen> {
+        self.known[unit].as_ref().map(|known| &known.seen)
     }
 
     /// Error of a unit in a format, per token of the text: `tr(ΔW H ΔWᵀ)`.

@@ -13,7 +13,7 @@ mod spill;
 
 pub use journal::Journal;
 pub use judge::{Judge, JudgedOutputs, KEPT_BYTES};
-pub use ladder::{Evidence, Ladder, Method};
+pub use ladder::{Evidence, Ladder, Method, with_inputs};
 pub use reading::Reading;
 pub use slope::Slope;
 

@@ -4,6 +4,7 @@
 mod cache;
 mod doctor;
 mod kit;
+mod patch;
 mod shells;
 mod verify;
 

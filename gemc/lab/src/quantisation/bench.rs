@@ -228,6 +228,7 @@ impl Bench {
             uniform_body: false,
             without,
             workplace: None,
+            keep_moments: false,
         };
         let begin = Instant::now();
         let made = planner::make(&self.loaded, &settings, texts, &mut |_, _| {}, &Log)?;
