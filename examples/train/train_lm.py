@@ -2,7 +2,8 @@
 
 The recipe is a list of traps avoided. The threshold starts at 0 and reaches its shipped value between
 20 and 60 % of the run: on from the start, nothing would fire and router and modules would get no
-gradient. Every router learns to name the domain of each token's text (0.02 x cross-entropy of p). A controller per layer steers
+gradient. Every router learns to name the domain of each token's text (0.02 x cross-entropy of p), or, with `--supervised`, those of
+some layers; the others share tokens out evenly by what they are (0.05 x KL of the mean p to a target load). A controller per layer steers
 certainty so that about 85 % of tokens pass the shipped threshold. Centroids are fitted once p has settled, follow with reseeding,
 are refitted at 80 % on >= 50,000 activations, and are frozen then. Domains are drawn by the square root of their size. Half of all
 windows hold 2 to 4 stretches of different domains: where a window has one domain, every token sees every other, and SCAR has
@@ -41,7 +42,8 @@ from gem.modeling import Routed
 CACHE = Path(os.environ.get("GEM_TRAIN_CACHE", "~/.cache/gem-train")).expanduser()
 DOMAINS = ["healthcare", "law", "finance", "stem", "commonsense", "conversation", "multilingual", "domain-adaptive"]
 CONTEXT, ROWS = 256, 8
-DOMAIN_WEIGHT, FIRED_TARGET = 0.02, 0.85
+DOMAIN_WEIGHT, LOAD_WEIGHT, FIRED_TARGET = 0.02, 0.05, 0.85
+RARE_SHARE, SHARPNESS = 0.02, 4.0  # of one module of a router without labels; of choices, against probabilities
 MIXED, STRETCHES, SHORTEST = 0.5, (2, 4), 32  # share of mixed windows, how many stretches they hold, and their least length
 RAMP, STREAM_FROM, REFIT_AT, DECAY_FROM, WARMUP = (0.20, 0.60), 0.05, 0.80, 0.45, 0.03
 REFIT_ROWS = 60_000
@@ -216,13 +218,26 @@ def threshold_at(progress, shipped):
     return shipped * min(1.0, max(0.0, (progress - start) / (end - start)))
 
 
-def router_losses(routing, domains, weights):
+def target_load(layer):
+    """Shares of the modules of a router without labels: one is rare on purpose, another one in each layer."""
+    load = torch.full((len(DOMAINS),), (1 - RARE_SHARE) / (len(DOMAINS) - 1))
+    load[layer // 2 * 3 % len(DOMAINS)] = RARE_SHARE
+    return load
+
+
+def router_losses(routing, domains, weights, supervised):
     """Sum of the auxiliary losses; `weights[l]` is that of the entropy per token of layer l. `domains` [B, T]."""
     total = 0.0
     for layer, r in routing.items():
         logp = r.logits.log_softmax(-1)
         total = total + weights[layer] * -(r.p * logp).sum(-1).mean()
-        total = total + DOMAIN_WEIGHT * F.nll_loss(logp.flatten(0, 1), domains.flatten())
+        if layer in supervised:
+            total = total + DOMAIN_WEIGHT * F.nll_loss(logp.flatten(0, 1), domains.flatten())
+            continue
+        target, within = target_load(layer), r.p.mean(1)
+        gap = (within * (within / target).clamp(min=1e-6).log()).sum(-1).mean()  # within each window
+        chosen = (SHARPNESS * r.logits).softmax(-1).mean((0, 1))  # over the batch; this direction revives what died
+        total = total + LOAD_WEIGHT * (gap + (target * (target / chosen.clamp(min=1e-6)).log()).sum())
     return total
 
 
@@ -467,7 +482,7 @@ class Worker:
         out, domains = self.model(ids[:, :-1]), domains[:, :-1]
         loss = F.cross_entropy(out.logits.flatten(0, 1), ids[:, 1:].flatten())
         weights = entropy_weights(self.run.certainty, self.run.fired)
-        others = 0.0 if args.random_routing else router_losses(out.routing, domains, weights)
+        others = 0.0 if args.random_routing else router_losses(out.routing, domains, weights, args.supervised)
         (loss + others).backward()
         self.run.losses[self.rank] = float(loss.detach())
         return out.routing, domains
@@ -586,6 +601,8 @@ def main():
     parser.add_argument("--lr", type=float, default=2.5e-3)
     parser.add_argument("--embed-lr", type=float, default=4e-3)
     parser.add_argument("--muon-lr", type=float, default=0.02)
+    parser.add_argument("--supervised", type=lambda text: [int(layer) for layer in text.split(",")], default=list(range(6)),
+                        help="layers whose routers learn to name domains; the others learn to share tokens out by what they are")
     parser.add_argument("--module-rate", type=float, default=1.0, help="times as fast as other weights of their kind")
     parser.add_argument("--general-rate", type=float, default=1.0, help="the same of general paths")
     parser.add_argument("--report-seconds", type=float, default=30)
