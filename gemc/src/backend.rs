@@ -61,6 +61,15 @@ pub fn jitted(
     Ok(engine(model, Box::new(program), weights)?)
 }
 
+/// As [`jitted`], on weights that were built before, of the model's plan and layout.
+///
+/// # Errors
+/// As [`jitted`].
+pub fn jitted_on(model: &PreparedModel, weights: Weights) -> Result<Engine, JitEngineError> {
+    let program = JitProgram::for_target(&model.compiled.program, &model.target, Effort::Low)?;
+    Ok(engine(model, Box::new(program), weights)?)
+}
+
 /// Weights of the cache; where it cannot be written, made in memory.
 fn kept(
     model: &PreparedModel,

@@ -14,7 +14,8 @@ use crate::file::Checksum;
 ///
 /// ```
 /// use gem_runtime::patch::Patch;
-/// use gem_runtime::{Error, Weights};
+/// use gem_runtime::Error;
+/// use gem_runtime::storage::Weights;
 ///
 /// /// A model with the newest law module, of a file that stays as it is.
 /// fn newest(weights: &std::path::Path, law: &std::path::Path) -> Result<Weights, Error> {

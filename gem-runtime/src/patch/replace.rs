@@ -11,6 +11,9 @@ use crate::storage::Weights;
 /// Bytes written at a time.
 const PIECE: usize = 1 << 20;
 
+/// Files of processes with the same number that ended while they wrote, at most.
+const MOST_LEFT: u32 = 1000;
+
 /// Writes the weights of `from` with patches applied, in this order, to `to`, which may be the same file: a program that runs
 /// keeps the one it has mapped. What is at `to` is the old file or the new one at any time, nothing between, also after a
 /// power cut.
@@ -58,8 +61,7 @@ impl Disk for System {
 
 /// Writes a file beside `to`, and puts it in its place when the disk has it.
 pub(super) fn write(disk: &mut impl Disk, to: &Path, contents: &[u8]) -> Result<()> {
-    let beside = beside(to).ok_or_else(|| Error::io(to, io::ErrorKind::InvalidInput.into()))?;
-    let mut file = disk.create(&beside).map_err(|e| Error::io(&beside, e))?;
+    let (beside, mut file) = beside(disk, to).map_err(|e| Error::io(to, e))?;
     let written = (contents.chunks(PIECE))
         .try_for_each(|piece| disk.write(&mut file, piece))
         .and_then(|()| disk.sync(&file))
@@ -76,12 +78,20 @@ pub(super) fn write(disk: &mut impl Disk, to: &Path, contents: &[u8]) -> Result<
     }
 }
 
-/// A name in the same folder that nobody else has.
-fn beside(to: &Path) -> Option<PathBuf> {
-    let name = to.file_name()?.to_string_lossy();
-    let folder = match to.parent()? {
-        folder if folder.as_os_str().is_empty() => Path::new("."),
-        folder => folder,
+/// A file of a name in the same folder that nobody else has, not even a process that ended in a power cut.
+fn beside(disk: &mut impl Disk, to: &Path) -> io::Result<(PathBuf, File)> {
+    let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = match to.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     };
-    Some(folder.join(format!(".{name}.{}.new", std::process::id())))
+    let (name, process) = (name.to_string_lossy(), std::process::id());
+    let mut number = 0;
+    loop {
+        let path = folder.join(format!(".{name}.{process}.{number}.new"));
+        match disk.create(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < MOST_LEFT => number += 1,
+            created => return created.map(|file| (path, file)),
+        }
+    }
 }

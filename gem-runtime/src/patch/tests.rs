@@ -207,7 +207,8 @@ impl Failing {
 impl Disk for Failing {
     fn create(&mut self, path: &Path) -> io::Result<File> {
         self.next()?;
-        File::create(path)
+        // What the run before left stays in its place.
+        File::create_new(path)
     }
 
     fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -237,17 +238,20 @@ impl Disk for Failing {
 
 #[test]
 fn a_power_cut_at_any_byte_leaves_the_old_file_or_the_new_one() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("model.gemw");
     let (old, new) = (vec![1; 300], vec![2; 400]);
     // Created, 400 bytes, on the disk, renamed, the folder on the disk.
     let calls = 1 + new.len() + 3;
     for left in 0..=calls {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.gemw");
         fs::write(&path, &old).expect("written");
         let written = write(&mut Failing { left }, &path, &new);
         assert_eq!(written.is_ok(), left == calls, "{left} calls");
         let found = fs::read(&path).expect("there");
         let expected = if left < calls - 1 { &old } else { &new };
         assert_eq!(&found, expected, "{left} calls");
+        // What a process of the same number left is in nobody's way.
+        write(&mut Failing { left: 2 * calls }, &path, &new).expect("written");
+        assert_eq!(fs::read(&path).expect("there"), new, "{left} calls");
     }
 }

@@ -6,6 +6,8 @@
 
 mod moments;
 mod owned;
+#[cfg(feature = "jit")]
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,8 @@ use crate::plan::file::{PlanError, PlanFile};
 
 pub use moments::{Moments, Seen, bytes, is_moments, moments_path};
 use owned::Owned;
+#[cfg(feature = "jit")]
+pub use routes::{DomainRoutes, compare};
 
 /// Why there is no patch.
 #[derive(Debug, thiserror::Error)]

@@ -277,3 +277,75 @@ fn moments_are_compared_with_their_digest() {
     fs::write(&path, &moments).expect("written");
     done(folder, &patch);
 }
+
+/// Texts of a word each, in a folder as checkpoints have them.
+fn words(folder: &Path) {
+    let texts = folder.join("texts");
+    fs::create_dir_all(&texts).expect("created");
+    let lines: String = (0..300)
+        .map(|i| format!("{{\"text\": \"word{i} {}\"}}\n", i * 7919))
+        .collect();
+    fs::write(texts.join("law.jsonl"), lines).expect("written");
+}
+
+#[test]
+fn texts_that_the_module_serves_nothing_of_are_answered_as_before() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let (folder, base) = (root.path(), checkpoint(MODELS[0]));
+    shipped(folder, &base);
+    words(folder);
+    let name = &domains(&base)[1];
+    trained(&base, &folder.join("new"), of_module(1));
+    let patch = [
+        "patch",
+        "base/model.gemw",
+        "new",
+        "--plan",
+        "plan.toml",
+        "--module",
+        name,
+    ];
+    let more = ["--texts", "texts", "-o", "a.gemp", "--json"];
+    let made = done(folder, &[&patch[..], &more].concat());
+    let of = |what: &str| made["routes"][0][what].as_u64().expect("a count");
+    assert!(of("without") > 0 && of("served") > 0, "{made}");
+    assert_eq!(of("equal"), of("without"), "{made}");
+}
+
+#[test]
+fn a_module_that_takes_more_than_it_may_is_not_written() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let (folder, base) = (root.path(), checkpoint(MODELS[0]));
+    shipped(folder, &base);
+    words(folder);
+    let name = &domains(&base)[1];
+    trained(&base, &folder.join("new"), |name| {
+        name.ends_with("router.weight").then_some(Some(1))
+    });
+    let patch = [
+        "patch",
+        "base/model.gemw",
+        "new",
+        "--plan",
+        "plan.toml",
+        "--module",
+        name,
+    ];
+    let more = [
+        "--texts",
+        "texts",
+        "-o",
+        "a.gemp",
+        "--json",
+        "--most-taken",
+        "0",
+    ];
+    let output = run(folder, &[&patch[..], &more].concat());
+    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+    let made: Value = serde_json::from_slice(&output.stdout).expect("one value");
+    assert!(made["routes"][0]["taken"].as_u64() > Some(0), "{made}");
+    assert!(!folder.join("a.gemp").exists());
+    let most = ["--texts", "texts", "-o", "a.gemp", "--most-taken", "1"];
+    done(folder, &[&patch[..], &most].concat());
+    assert!(folder.join("a.gemp").exists());
+}

@@ -76,10 +76,10 @@ unsafe fn dot_n4<const ROWS: usize>(
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(63));
-            let factor = s::or_i32x16(scale, lanes);
             let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             k::repeat!(row in ROWS, 2, {
@@ -328,8 +328,8 @@ pub unsafe extern "C" fn statements(ctx: *const Ctx, args: *const u32, begin: u3
             let scratch = scratch_memory.region();
             let rows_at = item * 4;
             let token = k::load_i32(rows.at::<4>(rows_at));
-            let slot = k::load_i32(rows.at::<4>(rows_at + 1));
-            let position = k::load_i32(rows.at::<4>(rows_at + 2));
+            let slot = k::load_i32(rows.after::<4>(rows_at, 1));
+            let position = k::load_i32(rows.after::<4>(rows_at, 2));
             let bounded = k::bounded(position, context);
             // Remember the row
             let x_value = s::load_f32x16(x.at::<64>(item * 32));
@@ -337,7 +337,7 @@ pub unsafe extern "C" fn statements(ctx: *const Ctx, args: *const u32, begin: u3
             // Sum what the slot remembers, up to this position
             let mut sum = s::splat_f32(0.0);
             for index in 0..bounded + 1 {
-                let memory_value = s::load_f32x16(memory.slot(slot).at::<64>(index * 16));
+                let memory_value = s::load_f32x16(memory.slot(slot).nth::<64>(index, 16, 0));
                 sum = s::add_f32x16(sum, memory_value);
             }
             if row_count > 2 {
