@@ -38,6 +38,19 @@ pub use fault::PatchFault;
 pub use parse::Patch;
 pub use replace::apply;
 
+/// Parses whatever is given, and applies it to whatever follows its first 4 KiB; for fuzzing.
+pub fn fuzz_patch(bytes: &[u8]) {
+    let (patch, file) = bytes.split_at(bytes.len().min(4096));
+    if let Ok(patch) = Patch::parse(patch.to_vec()) {
+        let mut file = file.to_vec();
+        let before = file.clone();
+        match patch.apply(&mut file) {
+            Ok(()) => assert!(crate::file::WeightFile::parse(&file).is_ok()),
+            Err(_) => assert_eq!(file, before),
+        }
+    }
+}
+
 /// The first bytes of a patch.
 pub const MAGIC: [u8; 4] = *b"GEMP";
 

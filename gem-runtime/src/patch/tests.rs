@@ -177,6 +177,13 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn any_bytes_are_parsed(bytes in prop::collection::vec(any::<u8>(), 0..5000)) {
+        fuzz_patch(&[&MAGIC[..], &bytes].concat());
+    }
+}
+
 #[test]
 fn opened_with_a_patch_the_file_stays_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
