@@ -3,13 +3,20 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use gem_runtime::file::MAGIC;
 use gem_runtime::patch::{self, Patch, State};
 use gem_runtime::storage::Weights;
 use serde::Serialize;
 
 use super::patch::PATCH;
 use super::{Failure, Outcome, Run, Ui};
-use crate::output::{OutputFile, place_all};
+use crate::output::{Kind, OutputFile, place_all};
+
+/// What weights are written over.
+const WEIGHTS: Kind = Kind {
+    name: "a weight file",
+    is: |bytes| bytes.starts_with(&MAGIC),
+};
 
 /// Put modules into a weight file by patches that `gemc patch` made
 #[derive(clap::Args, Debug)]
@@ -75,17 +82,21 @@ impl Run for Apply {
         let (weights, state): (&Path, fn(&Weights, &Patch) -> String) = match &self.output {
             None => (&self.base, found),
             Some(output) => {
+                let to = OutputFile::attempt(output, WEIGHTS)?;
                 let undo = self.undo.as_deref();
                 let undo = undo
                     .map(|path| OutputFile::attempt(path, PATCH))
                     .transpose()?;
+                if undo.as_ref().is_some_and(|undo| undo.place() == to.place()) {
+                    return Err(Failure::usage("--undo: needs another file than --output"));
+                }
                 // Before the weights are replaced, which may be those that it is made from.
                 if let (Some(undo), Some((last, before))) = (&undo, patches.split_last()) {
                     let weights = Weights::open_patched(&self.base, before)?;
                     let back = last.reversed(&weights.as_file()?)?;
                     place_all([undo.write(back.as_bytes())?])?;
                 }
-                patch::apply(&self.base, &patches, output)?;
+                patch::apply(&self.base, &patches, to.place())?;
                 (output, |_, _| "applied".to_owned())
             }
         };

@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::output::{Kind, OutputError, OutputFile, place_all};
-use crate::patch::{is_moments, moments_path};
+use crate::patch::is_moments;
 use crate::plan::codes::{Codes, is_codes};
-use crate::plan::file::{PlanFile, codes_path, is_plan, is_plan_file, rival};
+use crate::plan::file::{PlanFile, codes_path, is_plan, is_plan_file, moments_path, rival};
 use crate::report;
 
 const PLAN: Kind = Kind {
@@ -59,8 +59,8 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Tries the paths of a plan, of its moments, if they are kept, and of its page. `checkpoint` and `texts` are folders in which nothing is replaced that
-    /// belongs there, even if it is absent.
+    /// Tries the paths of a plan, of its moments, if they are kept, and of its page. `checkpoint` and `texts` are folders in which
+    /// nothing is replaced that belongs there, even if it is absent.
     ///
     /// # Errors
     /// When something else is there, or cannot be written.

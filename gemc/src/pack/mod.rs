@@ -6,7 +6,7 @@
 pub mod floats;
 pub mod layout;
 mod matrix;
-pub mod vectors;
+pub(crate) mod vectors;
 
 use std::io::{Seek, Write};
 

@@ -21,9 +21,9 @@ use crate::graph::{Graph, Typed};
 use crate::pack::layout::Layout;
 use crate::pipeline::{CompileError, LoadedCheckpoint};
 use crate::plan::BitPlan;
-use crate::plan::file::{PlanError, PlanFile};
+use crate::plan::file::{PlanError, PlanFile, moments_path};
 
-pub use moments::{Moments, Seen, bytes, is_moments, moments_path};
+pub use moments::{Moments, Seen, bytes, is_moments};
 use owned::Owned;
 #[cfg(feature = "jit")]
 pub use routes::{DomainRoutes, compare};

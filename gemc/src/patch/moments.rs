@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::PatchError;
-use super::owned::Owned;
+use super::owned::{self, Owned};
 use crate::calibrate::Inputs;
-use crate::graph::{Graph, Op, TensorId, Typed, Unit};
+use crate::graph::{TensorId, Unit};
 use crate::pipeline::LoadedCheckpoint;
 use crate::plan::file::PlanFile;
 use crate::quantise::{Planes, quantise};
@@ -70,19 +70,6 @@ pub struct Moments {
     method: Method,
 }
 
-/// The file of moments that belongs to a plan: `X.moments` of `X.toml`.
-#[must_use]
-pub fn moments_path(plan: &Path) -> PathBuf {
-    match plan.extension() {
-        Some(ending) if ending == "toml" => plan.with_extension("moments"),
-        _ => {
-            let mut name = plan.as_os_str().to_owned();
-            name.push(".moments");
-            name.into()
-        }
-    }
-}
-
 /// Whether bytes are those of such a file.
 #[must_use]
 pub fn is_moments(bytes: &[u8]) -> bool {
@@ -128,7 +115,7 @@ pub fn bytes(
         let digest = hex(&loaded.checkpoint.digest(id));
         facts.tensors.insert(tensor.path.clone(), digest);
     }
-    for tensor in routers(&loaded.graph) {
+    for tensor in owned::shared(&loaded.graph) {
         let path = loaded.graph.tensor(tensor).path.clone();
         facts.rows.insert(path, rows(loaded, tensor));
     }
@@ -215,24 +202,6 @@ fn config(loaded: &LoadedCheckpoint) -> Result<String, PatchError> {
         what: e.to_string(),
     })?;
     Ok(hex(&Sha256::digest(text)))
-}
-
-/// Tensors that have a row for each module.
-fn routers(graph: &Graph<Typed>) -> Vec<TensorId> {
-    let mut found = Vec::new();
-    for (router, _) in graph.routers() {
-        if let Op::Router {
-            weight,
-            bias,
-            select_bias,
-            ..
-        } = &graph.node(router).op
-        {
-            found.push(*weight);
-            found.extend(bias.iter().chain(select_bias));
-        }
-    }
-    found
 }
 
 /// Digests of a tensor's rows.

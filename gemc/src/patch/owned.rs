@@ -22,23 +22,30 @@ pub(super) struct Owned {
     rows: HashSet<TensorId>,
 }
 
-impl Owned {
-    pub(super) fn of(graph: &Graph<Typed>, module: u32) -> Self {
-        let mut owned = Self {
-            module: module as usize,
-            ..Self::default()
-        };
-        for (router, _) in graph.routers() {
-            if let Op::Router {
+/// Tensors that have a row for each module: those of routers.
+pub(super) fn shared(graph: &Graph<Typed>) -> impl Iterator<Item = TensorId> {
+    let routers = graph.routers().into_iter();
+    routers
+        .flat_map(|(router, _)| match &graph.node(router).op {
+            Op::Router {
                 weight,
                 bias,
                 select_bias,
                 ..
-            } = &graph.node(router).op
-            {
-                owned.rows.insert(*weight);
-                owned.rows.extend(bias.iter().chain(select_bias));
-            }
+            } => [Some(*weight), *bias, *select_bias],
+            _ => [None; 3],
+        })
+        .flatten()
+}
+
+impl Owned {
+    pub(super) fn of(graph: &Graph<Typed>, module: u32) -> Self {
+        let mut owned = Self {
+            module: module as usize,
+            rows: shared(graph).collect(),
+            ..Self::default()
+        };
+        for (router, _) in graph.routers() {
             for node in graph.module_nodes(router, module) {
                 owned.whole.extend(graph.node(*node).op.tensors());
             }

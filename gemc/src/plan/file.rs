@@ -333,22 +333,33 @@ impl PlanFile {
 /// beside it, or else the one beside what it leads to.
 #[must_use]
 pub fn codes_path(plan: &Path) -> PathBuf {
-    let beside = named_codes(plan);
+    beside(plan, "codes")
+}
+
+/// The file of moments that belongs to a plan: as [`codes_path`], `X.moments` or `N.moments`.
+#[must_use]
+pub fn moments_path(plan: &Path) -> PathBuf {
+    beside(plan, "moments")
+}
+
+fn beside(plan: &Path, ending: &str) -> PathBuf {
+    let beside = named(plan, ending);
     if !plan.is_symlink() || beside.symlink_metadata().is_ok() {
         return beside;
     }
     match through_links(plan) {
-        Ok(real) => named_codes(&real),
+        Ok(real) => named(&real, ending),
         Err(_) => beside,
     }
 }
 
-fn named_codes(plan: &Path) -> PathBuf {
+fn named(plan: &Path, ending: &str) -> PathBuf {
     match plan.extension() {
-        Some(extension) if extension == "toml" => plan.with_extension("codes"),
+        Some(extension) if extension == "toml" => plan.with_extension(ending),
         _ => {
             let mut name = plan.as_os_str().to_owned();
-            name.push(".codes");
+            name.push(".");
+            name.push(ending);
             name.into()
         }
     }

@@ -188,6 +188,14 @@ fn patched_weights_are_those_that_would_be_built() {
         assert_eq!(listed["patches"][0]["state"], "applied", "{model}");
         let twice = refused(folder, &["apply", "out.gemw", "a.gemp", "-o", "out.gemw"]);
         assert!(twice.contains("is applied"), "{twice}");
+        // What gemc did not write is not replaced.
+        fs::write(folder.join("diary.txt"), "of mine").expect("written");
+        let kept = refused(
+            folder,
+            &["apply", "base/model.gemw", "a.gemp", "-o", "diary.txt"],
+        );
+        assert!(kept.contains("diary.txt"), "{kept}");
+        assert_eq!(weights(folder, "diary.txt"), b"of mine");
     }
 }
 
@@ -348,4 +356,40 @@ fn a_module_that_takes_more_than_it_may_is_not_written() {
     let most = ["--texts", "texts", "-o", "a.gemp", "--most-taken", "1"];
     done(folder, &[&patch[..], &most].concat());
     assert!(folder.join("a.gemp").exists());
+}
+
+#[test]
+fn a_patch_for_a_machine_that_is_not_here_is_made_without_comparing_routing() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let (folder, base) = (root.path(), checkpoint(MODELS[2]));
+    shipped(folder, &base);
+    let name = &domains(&base)[1];
+    trained(&base, &folder.join("new"), of_module(1));
+    let other = if cfg!(target_arch = "aarch64") {
+        "x86-64-v3"
+    } else {
+        "pi4"
+    };
+    let patch = [
+        "patch",
+        "base/model.gemw",
+        "new",
+        "--plan",
+        "plan.toml",
+        "--module",
+        name,
+        "--target",
+        other,
+    ];
+    let made = run(folder, &[&patch[..], &["-o", "a.gemp"]].concat());
+    assert!(made.status.success(), "{}", told(&made));
+    assert!(
+        told(&made).contains("routing was not compared"),
+        "{}",
+        told(&made)
+    );
+    refused(
+        folder,
+        &[&patch[..], &["-o", "b.gemp", "--most-taken", "1"]].concat(),
+    );
 }
