@@ -185,7 +185,7 @@ def ablations(pool, windows):
 
 def drawn_windows(corpus, state):
     """The windows that training drew, in its order, again."""
-    data = Data(corpus, state["seed"])
+    data = Data.of(corpus, state["seed"])
     drawn = []
     for step in range(int(state["clock"][0])):
         drawn += list(data.batch(step, state["rows"])[0].numpy())

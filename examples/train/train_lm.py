@@ -72,11 +72,16 @@ DENSE = {k: v for k, v in CONFIG.items() if k not in ("router", "scar", "modules
 class Data:
     """Windows of CONTEXT + 1 tokens, of one domain or of stretches of several; an epoch of a domain visits every window once."""
 
-    def __init__(self, corpus, seed):
-        self.streams = [np.load(corpus / "train" / f"{d}.npy") for d in DOMAINS]
-        weights = np.sqrt([len(s) for s in self.streams])
+    def __init__(self, streams, seed, mixed=MIXED):
+        self.streams, self.mixed = streams, mixed
+        weights = np.sqrt([len(s) for s in streams])
         self.weights, self.seed = weights / weights.sum(), seed
-        self.epoch, self.next = [0] * len(DOMAINS), [0] * len(DOMAINS)
+        self.epoch, self.next = [0] * len(streams), [0] * len(streams)
+
+    @classmethod
+    def of(cls, corpus, seed):
+        """Of all domains of a corpus."""
+        return cls([np.load(corpus / "train" / f"{d}.npy") for d in DOMAINS], seed)
 
     def window(self, m):
         stream = self.streams[m]
@@ -90,8 +95,8 @@ class Data:
 
     def row(self, rng):
         """(ids [CONTEXT + 1], domain of each): the beginnings of as many windows as there are stretches."""
-        count = int(rng.integers(STRETCHES[0], STRETCHES[1] + 1)) if rng.random() < MIXED else 1
-        domains = rng.choice(len(DOMAINS), count, replace=False, p=self.weights)
+        count = int(rng.integers(STRETCHES[0], STRETCHES[1] + 1)) if rng.random() < self.mixed else 1
+        domains = rng.choice(len(self.streams), count, replace=False, p=self.weights)
         spare = CONTEXT + 1 - count * SHORTEST
         cuts = np.sort(rng.integers(0, spare + 1, count - 1))
         lengths = SHORTEST + np.diff(np.concatenate([[0], cuts, [spare]]))
@@ -401,7 +406,7 @@ class Run:
         self.prepare(args)
         trained = [(n, p) for n, p in self.model.named_parameters() if not (args.random_routing and ".router." in n)]
         self.params = [Parameter(n, p, args.workers, args) for n, p in trained]
-        self.data, self.clusters = Data(args.corpus, args.seed), Clusters(self.model)
+        self.data, self.clusters = Data.of(args.corpus, args.seed), Clusters(self.model)
         layers = self.config.num_hidden_layers
         self.certainty = torch.zeros(layers).share_memory_()
         self.fired = torch.full((layers,), 0.5).share_memory_()

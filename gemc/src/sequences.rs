@@ -5,11 +5,22 @@ use std::collections::BTreeMap;
 /// Tokens of a window of running text; each starts a fresh sequence.
 pub const WINDOW: usize = 256;
 
+/// The text that a sequence is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its number among the texts of its domain, in the order of the file, from 0.
+    pub text: usize,
+    /// Its bytes in UTF-8.
+    pub bytes: usize,
+}
+
 /// A sequence to compare on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequence {
     /// Where the text comes from.
     pub domain: String,
+    /// Which text of it.
+    pub origin: Origin,
     /// Token ids, in order.
     pub ids: Vec<u32>,
     /// Index of the label, for classifiers.

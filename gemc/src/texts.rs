@@ -13,7 +13,7 @@ pub use crate::import::Split;
 use crate::import::{Findings, ImportError, TextRecord, for_each_record, text_files};
 use crate::pipeline::LoadedCheckpoint;
 use crate::planner::Parts;
-use crate::sequences::{Sequence, WINDOW};
+use crate::sequences::{Origin, Sequence, WINDOW};
 
 /// Why there are no documents.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +161,8 @@ struct Domain<'a> {
     ids: &'a dyn Fn(&TextRecord) -> gem_runtime::Result<Vec<u32>>,
     extent: Extent,
     taken: Parts,
+    /// Texts so far, those without a token included.
+    texts: usize,
     documents: gem_runtime::Result<Vec<Sequence>>,
 }
 
@@ -175,6 +177,7 @@ impl<'a> Domain<'a> {
             ids,
             extent,
             taken: Parts::default(),
+            texts: 0,
             documents: Ok(Vec::new()),
         }
     }
@@ -184,12 +187,18 @@ impl<'a> Domain<'a> {
         let Ok(documents) = &mut self.documents else {
             return false;
         };
+        let origin = Origin {
+            text: self.texts,
+            bytes: record.text.len(),
+        };
+        self.texts += 1;
         match (self.ids)(&record) {
             Ok(ids) if ids.is_empty() => true,
             Ok(ids) => {
                 self.taken.push(ids.len());
                 documents.push(Sequence {
                     domain: self.name.to_owned(),
+                    origin,
                     ids,
                     label: record.label.map(|label| label as usize),
                 });
@@ -254,6 +263,7 @@ mod tests {
                 domain: "law".to_owned(),
                 ids: vec![1; 1000],
                 label: None,
+                origin: Origin::default(),
             });
         }
         let texts = Texts::divide(&documents, 256);

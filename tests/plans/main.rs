@@ -22,7 +22,7 @@ use gemc::prepared::PreparedModel;
 use gemc::progress::Silent;
 use gemc::reference::{Activations, Reference, RoutingRecords};
 use gemc::sensitivity::{Evidence, Judge, Ladder, Method, Reading};
-use gemc::sequences::Sequence;
+use gemc::sequences::{Origin, Sequence};
 use gemc::target::{Costs, Target};
 use gemc::verify::candidate::{Candidate, Executor, ProgramCandidate};
 use gemc::{backend, fake};
@@ -52,6 +52,7 @@ fn documents(loaded: &LoadedCheckpoint, count: usize, length: usize) -> Vec<Sequ
                 })
                 .collect(),
             label: None,
+            origin: Origin::default(),
         })
         .collect()
 }

@@ -44,6 +44,7 @@ impl Judged {
                     domain: domain.to_owned(),
                     ids: ids.to_vec(),
                     label: documents[document].label,
+                    origin: documents[document].origin,
                 });
             }
         }
@@ -127,6 +128,8 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
+    use gemc::sequences::Origin;
+
     use super::*;
 
     fn document(domain: &str, tokens: usize) -> Sequence {
@@ -134,6 +137,7 @@ mod tests {
             domain: domain.to_owned(),
             ids: vec![0; tokens],
             label: None,
+            origin: Origin::default(),
         }
     }
 

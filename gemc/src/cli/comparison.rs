@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::graph::Task;
 use crate::import::shown;
-use crate::verify::report::{CLEAR_GAP, Figures, Report};
+use crate::metrics::perplexity;
+use crate::verify::report::{CLEAR_GAP, Figures, Report, TextFigures};
 
 const SAME_TOKEN: &str = "same top-1";
 const SAME_LABEL: &str = "same label";
@@ -122,6 +123,41 @@ impl Comparison {
         Ok(())
     }
 
+    /// Every text, where they were asked for.
+    fn texts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = &self.report.texts;
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let name = |of: &TextFigures| format!("{}:{}", shown(&of.domain), of.text);
+        let width = texts.iter().map(|of| name(of).chars().count()).max();
+        let width = width.unwrap_or(0).max(4);
+        let what = match self.task {
+            Task::Embedding => "cosine error",
+            Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => "KL",
+        };
+        writeln!(
+            f,
+            "{:width$}  {:>9}  {:>7}  {what:<12}  perplexity, the reference's",
+            "text", "bytes", "tokens"
+        )?;
+        for of in texts {
+            let mean = |sum: f64, count: usize| (count > 0).then(|| sum / count as f64);
+            let perplexity = |nats: f64| mean(nats, of.predicted).map(perplexity);
+            writeln!(
+                f,
+                "{:width$}  {:>9}  {:>7}  {:<12}  {:>10}  {:>15}",
+                name(of),
+                of.bytes,
+                of.tokens,
+                number(mean(of.kl, of.outputs), 6),
+                number(perplexity(of.nats), 4),
+                number(perplexity(of.nats_reference), 4)
+            )?;
+        }
+        Ok(())
+    }
+
     /// What the columns mean.
     fn legend(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (of, same, choice) = match self.task {
@@ -190,6 +226,7 @@ impl fmt::Display for Comparison {
                 "{bits:.4} bits per weight, {bytes} bytes read by kernels"
             )?;
         }
+        self.texts(f)?;
         self.legend(f)
     }
 }

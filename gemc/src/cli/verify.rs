@@ -45,6 +45,13 @@ pub struct Verify {
     /// What the candidate is compared with: the f32 model, or the fake-quantised one
     #[arg(long, value_enum, default_value_t = Against::Reference)]
     against: Against,
+    /// Text to compare on: a folder of `<domain>.jsonl`, or a plain text; the checkpoint's own `evaluation/` unless given, and a
+    /// packaged default where it has none
+    #[arg(long, value_name = "PATH")]
+    texts: Option<PathBuf>,
+    /// Also give bytes, tokens, nats and KL of every text
+    #[arg(long)]
+    per_document: bool,
     /// Tokens of evaluation text
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = whole(1, usize::MAX))]
     tokens: usize,
@@ -190,8 +197,9 @@ impl Verify {
             ..
         } = model;
         let extent = Extent::Tokens(self.tokens);
-        let source = TextSource::find(loaded.checkpoint.dir(), Split::Evaluation, None)?;
-        if let Some(name) = source.name() {
+        let given = self.texts.as_deref();
+        let source = TextSource::find(loaded.checkpoint.dir(), Split::Evaluation, given)?;
+        if let (TextSource::Packaged(_), Some(name)) = (&source, source.name()) {
             ui.note(&format!(
                 "no evaluation text of the checkpoint's own: {name}"
             ));
@@ -245,6 +253,9 @@ impl Verify {
                 })?
             }
         };
+        if !self.per_document {
+            report.texts.clear();
+        }
         report.bits_per_weight = Some(compiled.layout.bits_per_weight());
         report.weight_bytes = Some(compiled.layout.weight_bytes());
         Ok(report)

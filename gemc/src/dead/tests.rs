@@ -8,6 +8,7 @@ use crate::graph::NodeId;
 use crate::pipeline::{LoadedCheckpoint, load};
 use crate::progress::Silent;
 use crate::reference::{Batch, RunOptions};
+use crate::sequences::Origin;
 
 const ROUTED: &str = "lm-all-8mlp-top3-always-domainscar";
 
@@ -55,6 +56,7 @@ fn texts(vocab: usize, documents: usize) -> Vec<Sequence> {
             domain: ["one", "two"][index % 2].to_owned(),
             ids: (0..64).map(|_| id()).collect(),
             label: None,
+            origin: Origin::default(),
         })
         .collect()
 }

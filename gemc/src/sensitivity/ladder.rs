@@ -509,7 +509,7 @@ mod tests {
     use crate::calibrate::{self, Gather};
     use crate::pipeline;
     use crate::progress::Silent;
-    use crate::sequences::Sequence;
+    use crate::sequences::{Origin, Sequence};
 
     #[test]
     fn large_planes_go_to_the_file_piece_by_piece_and_are_the_same() {
@@ -524,6 +524,7 @@ mod tests {
             domain: String::new(),
             ids: (1..40).collect(),
             label: None,
+            origin: Origin::default(),
         }];
         let stats = calibrate::run(&held, &text, Gather::Moments, &mut |_, _| {}, &Silent);
         let evidence = Evidence {

@@ -9,6 +9,7 @@ use crate::metrics::{
     Sample, argmax, divergence, macro_f1, negative_log_likelihood, perplexity, top2_gap,
 };
 use crate::reference::RoutingRecords;
+use crate::sequences::Sequence;
 
 /// A difference of two tokens' logits above which the reference is sure.
 pub const CLEAR_GAP: f32 = 0.2;
@@ -56,10 +57,60 @@ pub struct Report {
     pub weight_bytes: Option<u64>,
     /// Figures by domain of the text.
     pub domains: BTreeMap<String, Figures>,
+    /// Sums by text; none where nobody asked for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TextFigures>,
     /// Routing agreement by routed site.
     pub layers: Vec<SiteAgreement>,
     /// Keys and values that f16 could not hold and that were cut to 65504, by site; empty where all of them fit.
     pub kv_saturated: BTreeMap<String, u64>,
+}
+
+/// Sums over what was compared of one text, from which means and intervals by document are made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TextFigures {
+    /// Its domain.
+    pub domain: String,
+    /// Its number among the texts of its domain, in the order of the file, from 0.
+    pub text: usize,
+    /// Bytes of the whole text.
+    pub bytes: usize,
+    /// Tokens of it that were compared.
+    pub tokens: usize,
+    /// Outputs of it: logits of each token of a decoder, one output of a classifier.
+    pub outputs: usize,
+    /// Tokens that were predicted: all but the first of each window. None of a classifier.
+    pub predicted: usize,
+    /// Nats of the predicted tokens by the reference.
+    pub nats_reference: f64,
+    /// Nats of the predicted tokens by the candidate.
+    pub nats: f64,
+    /// KL(reference || candidate) over all outputs, in nats.
+    pub kl: f64,
+}
+
+impl TextFigures {
+    /// Of the text of a sequence, before anything is compared.
+    #[must_use]
+    pub fn of(sequence: &Sequence) -> Self {
+        Self {
+            domain: sequence.domain.clone(),
+            text: sequence.origin.text,
+            bytes: sequence.origin.bytes,
+            ..Self::default()
+        }
+    }
+
+    /// Adds one output.
+    pub fn push(&mut self, pair: Pair<'_>, task: Task) {
+        self.outputs += 1;
+        self.kl += divergence(task)(pair.reference, pair.candidate);
+        if let (Some(truth), Task::CausalLm) = (pair.truth, task) {
+            self.predicted += 1;
+            self.nats_reference += negative_log_likelihood(pair.reference, truth);
+            self.nats += negative_log_likelihood(pair.candidate, truth);
+        }
+    }
 }
 
 /// How often a site decides as the reference does.

@@ -193,3 +193,57 @@ fn what_cannot_be_judged_or_written_is_told_before_the_work() {
     let told = model.verify(0, &["--junit", "junit.xml"]);
     assert!(told.contains("packaged default text"), "{told}");
 }
+
+#[test]
+fn every_text_can_be_had_by_itself() {
+    let model = WithText::new(ROUTED);
+    fs::create_dir(model.path("given")).expect("space");
+    let long = "the quick stem jumps over the dog and over ".repeat(40);
+    model.write(
+        "given/stem.jsonl",
+        &format!("{{\"text\": \"the fox\"}}\n{{\"text\": \"{long}\"}}\n"),
+    );
+    let arguments = ["--backend", "fake", "--target", "x86-64-v3", "--json"];
+    let of = |more: &[&str]| {
+        let output = model.gemc("verify", &[&arguments, more].concat());
+        assert!(output.status.success(), "{}", told(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("one value")
+    };
+    let given = ["--texts", "given", "--tokens", "100000"];
+    let plain = of(&given);
+    assert!(plain.get("texts").is_none(), "{plain}");
+    let report = of(&[&given[..], &["--per-document"]].concat());
+    let texts = report["texts"].as_array().expect("a list");
+    let sum = |key: &str| {
+        texts
+            .iter()
+            .map(|t| t[key].as_f64().expect(key))
+            .sum::<f64>()
+    };
+    assert_eq!(texts.len(), 2);
+    assert_eq!(texts[0]["bytes"], 7);
+    assert_eq!(texts[1]["bytes"], long.len());
+    assert_eq!(
+        (&texts[1]["domain"], &texts[1]["text"]),
+        (&"stem".into(), &1.into())
+    );
+    // The long one is several windows, of which each first token is not predicted.
+    assert!(texts[1]["predicted"].as_f64() < texts[1]["tokens"].as_f64().map(|n| n - 1.0));
+    assert_eq!(sum("tokens"), report["tokens"].as_f64().expect("a number"));
+    let perplexity = (sum("nats") / sum("predicted")).exp();
+    let whole = report["ppl"].as_f64().expect("a number");
+    assert!(
+        (perplexity - whole).abs() < 1e-9 * whole,
+        "{perplexity} {whole}"
+    );
+    let kl = report["kl_mean"].as_f64().expect("a number");
+    assert!((sum("kl") / sum("outputs") - kl).abs() < 1e-12, "{kl}");
+    // A person reads a table.
+    let output = model.gemc(
+        "verify",
+        &[&arguments[..4], &given, &["--per-document"]].concat(),
+    );
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("\nstem:0"), "{shown}");
+    assert!(shown.contains("perplexity, the reference's"), "{shown}");
+}

@@ -82,6 +82,8 @@ fn mix(texts: &[Sequence], domain: &str) -> Vec<Sequence> {
 
 #[cfg(test)]
 mod tests {
+    use gemc::sequences::Origin;
+
     use super::*;
 
     #[test]
@@ -91,6 +93,7 @@ mod tests {
                 domain: ["a", "b", "c", "d"][i % 4].to_owned(),
                 ids: vec![0; 10 + i % 7],
                 label: None,
+                origin: Origin::default(),
             })
             .collect();
         let mixed = mix(&texts, "b");

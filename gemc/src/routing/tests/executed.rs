@@ -8,7 +8,7 @@ use crate::graph::{NodeId, Site};
 use crate::metrics::kl_divergence;
 use crate::progress::Silent;
 use crate::reference::{Batch, Matrix, Reference, RoutingRecords, RoutingSource, Run, RunOptions};
-use crate::sequences::Sequence;
+use crate::sequences::{Origin, Sequence};
 
 /// Every layer and the final placement, softmax and sigmoid, one module and eight, decoders and classifiers.
 const ROUTED: &[&str] = &[
@@ -32,6 +32,7 @@ fn texts() -> Vec<Sequence> {
         domain: ["law", "stem"][i % 2].to_owned(),
         ids: tokens(n, i),
         label: None,
+        origin: Origin::default(),
     };
     lengths.into_iter().enumerate().map(sequence).collect()
 }
@@ -198,6 +199,7 @@ fn a_module_that_is_never_reached_costs_exactly_nothing() {
         domain: "law".to_owned(),
         ids: tokens(1, 3),
         label: None,
+        origin: Origin::default(),
     }];
     let options = CausalOptions { free_routing: true };
     let found = causal(&reference, &texts, options, &Silent).unwrap();
