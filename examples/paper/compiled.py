@@ -72,6 +72,20 @@ class Judge:
         return tuple({d: float(self.bits(d, s[which])) for d, s in sums.items()} for which in (0, 1))
 
 
+def latency():
+    """{device: milliseconds in which gem-cls classifies 128 tokens at 4.25 bits}, projected by the targets' costs."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="gemc-paper-") as folder:
+        for target in ("pi4", "pixel6"):
+            done = subprocess.run([gemc(), "plan", str(GEM_LM.parent / "gem-cls"), "--target", target, "--bits", "4.25", "--effort", "low",
+                                   "-o", f"{folder}/plan.toml", "--json"], capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(done.stderr.strip())
+            plan = json.loads(done.stdout)
+            found[target] = {"milliseconds": plan["predicted_ms"], "projected": plan["projected"], "bits": plan["bits_per_weight"]}
+    return found
+
+
 def export(model, folder):
     """A checkpoint in f32, with gem-lm's tokenizer."""
     with torch.no_grad():

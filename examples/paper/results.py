@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from compiled import Judge
+from compiled import Judge, latency
 from figures import Chain, Draws, curve, drift, final, fragility, gains, interval, matched, over_orders, ratio_less_one, spearman
 from judging import bits_a_byte, macro_f1
 from schedule import MATCHED, best_rates, chains, first, first_stages, laps, planted
@@ -164,7 +164,9 @@ class Results:
             fall = np.exp((self.bases["dense"]["nats"][source].sum() - cell["nats"][source].sum()) / tokens)
             tuned = {d: bits_a_byte(n, self.stages.judged[d]) for d, n in cell["nats"].items()}
             g = gains(l0, tuned, source)
-            found[source] = {"perplexity_falls_by": float(1 - 1 / fall), "gains": g, **fragility(g, source)}
+            before, after = (np.mean([self.choice(of)[d] for d in self.settings["domains"]["base"]]) for of in (self.bases["dense"], cell))
+            found[source] = {"perplexity_falls_by": float(1 - 1 / fall), "base_choice_falls_by": float(1 - after / max(before, 1e-9)),
+                             "gains": g, **fragility(g, source)}
         return found
 
     # ---- through gemc --------------------------------------------------------------
@@ -236,7 +238,7 @@ class Results:
         found = {"scale": self.name, "settings": self.scale, "documents": documents, "rates": {"chosen": self.best, "gains": {
             arm: {str(r): g for r, g in of.items()} for arm, of in self.gains.items()}}, "planted_fault": self.fault(),
             "bases": self.bases_figures(), "arms": self.sequences(), "differences": self.differences(), "ratios": self.ratios(),
-            "matched": self.matched(), "after_one_stage": self.after_one_stage(), "compiled": self.compiled(tell)}
+            "matched": self.matched(), "after_one_stage": self.after_one_stage(), "compiled": self.compiled(tell), "latency": latency()}
         if with_laps:
             found["long"] = self.long()
         return rounded(found)

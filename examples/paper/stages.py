@@ -119,6 +119,8 @@ class Stages:
             own = statistics_of(model, self.known(domain).batches())
             cell["statistics"] = before["statistics"] | {arm.label: own}
             cell["routes"] = {d: routes(model, w) for d, w in self.judged.items()}
+        if place == 0 and name == "A":  # what usual tuning does to the base's domains
+            cell["chosen"] = {d: chosen(model, self.items(d)) for d in self.domains}
         if self.ends(run, place):
             cell |= self.ended(model)
             if name in GEM_ARMS and place:

@@ -5,6 +5,7 @@ mod cache;
 mod doctor;
 mod kit;
 mod patch;
+mod patch_app;
 mod shells;
 mod verify;
 

@@ -11,14 +11,14 @@ const MODELS: [&str; 3] = [
     "cls-final-2mlp-top1-fallback",
 ];
 
-fn checkpoint(name: &str) -> PathBuf {
+pub(super) fn checkpoint(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../examples/checkpoints")
         .join(name)
 }
 
 /// A run that must succeed; what it prints with `--json`.
-fn done(folder: &Path, arguments: &[&str]) -> Value {
+pub(super) fn done(folder: &Path, arguments: &[&str]) -> Value {
     let output = run(folder, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", told(&output));
     serde_json::from_slice(&output.stdout).unwrap_or_default()
@@ -41,7 +41,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Copies a checkpoint, with another bit of the mantissa of every value that is chosen by its tensor's name, and by its row
 /// where one is given.
-fn trained(from: &Path, to: &Path, chosen: impl Fn(&str) -> Option<Option<usize>>) {
+pub(super) fn trained(from: &Path, to: &Path, chosen: impl Fn(&str) -> Option<Option<usize>>) {
     fs::create_dir_all(to).expect("created");
     for (path, bytes) in files(from) {
         let path = to.join(path.strip_prefix(from).expect("in it"));
@@ -78,7 +78,7 @@ fn trained(from: &Path, to: &Path, chosen: impl Fn(&str) -> Option<Option<usize>
 }
 
 /// Chooses all of a module but its rows in routers.
-fn of_module(module: usize) -> impl Fn(&str) -> Option<Option<usize>> {
+pub(super) fn of_module(module: usize) -> impl Fn(&str) -> Option<Option<usize>> {
     let part = format!("modules.{module}.");
     move |name| name.contains(&part).then_some(None)
 }
@@ -114,7 +114,7 @@ fn shipped(folder: &Path, of: &Path) {
     );
 }
 
-fn weights(folder: &Path, file: &str) -> Vec<u8> {
+pub(super) fn weights(folder: &Path, file: &str) -> Vec<u8> {
     fs::read(folder.join(file)).expect("there")
 }
 
