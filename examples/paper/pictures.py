@@ -1,5 +1,7 @@
 """Figures -> SVG pictures: plain text, no dependency, the same bytes for the same figures."""
 
+import math
+
 WIDTH, HEIGHT, EDGE = 640, 360, 56
 COLOURS = {"A": "#b33", "B": "#c73", "C": "#276", "C0": "#7a9", "D": "#85a", "E": "#26a", "F": "#555", "G": "#a80", "H": "#0a9"}
 STYLE = '<style>text{font:12px sans-serif;fill:#222}.axis{stroke:#888;fill:none}.light{stroke:#ddd}</style>'
@@ -26,11 +28,12 @@ class Axes:
 
     def drawn(self, across, up):
         parts = []
-        for k in range(5):
-            x, y = (low + k * (high - low) / 4 for low, high in (self.x, self.y))
-            (left, level), (place, _) = self.at(self.x[0], y), self.at(x, self.y[0])
+        for y in ticks(*self.y):
+            left, level = self.at(self.x[0], y)
             parts.append(f'<line class="light" x1="{left:.1f}" x2="{WIDTH - EDGE}" y1="{level:.1f}" y2="{level:.1f}"/>')
-            parts += [text(left - 6, level + 4, f"{y:.3g}", 'text-anchor="end"'), text(place, HEIGHT - EDGE + 16, f"{x:.3g}", 'text-anchor="middle"')]
+            parts.append(text(left - 6, level + 4, f"{y:.3g}", 'text-anchor="end"'))
+        for x in ticks(*self.x):
+            parts.append(text(self.at(x, 0)[0], HEIGHT - EDGE + 16, f"{x:.3g}", 'text-anchor="middle"'))
         parts.append(f'<path class="axis" d="M{EDGE} {EDGE}V{HEIGHT - EDGE}H{WIDTH - EDGE}"/>')
         parts += [text(WIDTH / 2, HEIGHT - 12, across, 'text-anchor="middle"'), text(12, 24, up)]
         return parts
@@ -40,6 +43,14 @@ def span(values):
     low, high = min(*values, 0.0), max(values)
     spare = 0.05 * (high - low) or 1.0
     return low - (spare if low < 0 else 0), high + spare
+
+
+def ticks(low, high):
+    """Round numbers, about five of them."""
+    rough = (high - low) / 5
+    unit = 10 ** math.floor(math.log10(rough))
+    step = next(unit * k for k in (1, 2, 5, 10) if unit * k >= rough)
+    return [round(k * step, 9) + 0.0 for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def plane(arms):
@@ -75,13 +86,14 @@ def curves(points, best, at):
     return svg(WIDTH, HEIGHT, parts)
 
 
-def shade(share, colour=(38, 106, 170)):
-    part = max(0.0, min(1.0, share))
+def shade(share):
+    """White at 0; blue below it, red above."""
+    colour, part = ((178, 60, 50) if share > 0 else (38, 106, 170)), min(1.0, abs(share))
     return "#" + "".join(f"{round(255 + (c - 255) * part):02x}" for c in colour)
 
 
 def matrix(rows, columns, values, told, title):
-    """Cells with shades; `values[row][column]` in 0..1 and `told` the words in them."""
+    """Cells with shades; `values[row][column]` in -1..1 and `told` the words in them."""
     left, top, wide, high = 150, 92, 74, 26
     parts = [text(8, 20, title, 'font-weight="bold"')]
     for c, name in enumerate(columns):
@@ -92,6 +104,6 @@ def matrix(rows, columns, values, told, title):
         for c in range(len(columns)):
             fill = shade(values[r][c])
             parts.append(f'<rect x="{left + c * wide}" y="{top + r * high}" width="{wide - 2}" height="{high - 2}" fill="{fill}"/>')
-            ink = ' style="fill:#fff"' if values[r][c] > 0.6 else ""
+            ink = ' style="fill:#fff"' if abs(values[r][c]) > 0.6 else ""
             parts.append(text(left + c * wide + wide / 2 - 1, top + r * high + 17, told[r][c], f'text-anchor="middle"{ink}'))
     return svg(left + len(columns) * wide + 70, top + len(rows) * high + 16, parts)

@@ -169,7 +169,7 @@ class Page:
             rise = [[at[d] - l[0][d] for d in self.domains] for at in l]
             largest = max(1e-9, max(abs(v) for row in rise for v in row))
             found[f"matrix-{arm}.svg"] = pictures.matrix(
-                ["base", *(f"after {d}" for d in names)], self.domains, [[abs(v) / largest for v in row] for row in rise],
+                ["base", *(f"after {d}" for d in names)], self.domains, [[v / largest for v in row] for row in rise],
                 [[f"{v:+.3f}" for v in row] for row in rise], f"arm {arm}, order 1: change of bits a byte since the base")
         for name, of in (("base", self.r["bases"]["gem"]), *((a, v) for a, v in self.arms.items() if "routes" in v)):
             found[f"routes-{name}.svg"] = self.routes(of["routes"], name)
@@ -181,7 +181,7 @@ class Page:
         order = self.settings["domains"]["base"] + self.settings["domains"]["orders"][0]
         means = [[sum(layer[m] for layer in routes[d]) / len(routes[d]) for m in range(count + 1)] for d in order]
         columns = [*order[:count], "general alone"]
-        return pictures.matrix(order, columns, means, [[f"{100 * v:.0f} %" for v in row] for row in means],
+        return pictures.matrix(order, columns, [[-v for v in row] for row in means], [[f"{100 * v:.0f} %" for v in row] for row in means],
                                f"where tokens go, mean over layers: {name}")
 
     def text(self):

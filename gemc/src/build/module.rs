@@ -43,6 +43,8 @@ pub(super) fn module(made: &Made, tracked: &TokenStream) -> Result<TokenStream, 
     );
     Ok(quote! {
         #[doc = #doc]
+        // A generated file that is included is linted as the crate's own.
+        #[allow(clippy::all, clippy::pedantic, clippy::nursery)]
         pub mod #name {
             #tracked
             #items
