@@ -1,6 +1,7 @@
 //! The command as a process, where it writes folders: what a full disk, a kill or a foreign folder leaves behind.
 #![cfg(unix)]
 
+mod board;
 mod cache;
 mod doctor;
 mod kit;

@@ -16,12 +16,12 @@ const PROMPT: &str = "The license";
 /// Longer than any answer or update takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn repository(path: &str) -> PathBuf {
+pub(super) fn repository(path: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     root.canonicalize().expect("the repository").join(path)
 }
 
-fn copied(from: &Path, to: &Path) {
+pub(super) fn copied(from: &Path, to: &Path) {
     for (path, bytes) in files(from) {
         let path = to.join(path.strip_prefix(from).expect("in it"));
         fs::create_dir_all(path.parent().expect("a folder")).expect("created");
