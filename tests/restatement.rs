@@ -1,11 +1,23 @@
-//! `docs/checkpoint.py` says in NumPy what `docs/checkpoint.md` says in words; here it meets the goldens.
+//! What is said in NumPy: `docs/checkpoint.py` restates `docs/checkpoint.md` and meets the goldens; the measures of
+//! `examples/paper` meet cases that are worked out by hand.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use gem_tests::needs;
 
 #[test]
 fn the_page_restated_in_numpy_gives_the_goldens() {
+    runs("docs/checkpoint.py", gem_tests::checkpoints());
+}
+
+#[test]
+fn measures_of_the_papers_experiments_are_as_the_protocol_defines_them() {
+    runs("examples/paper/check_figures.py", Vec::new());
+}
+
+/// A script that must succeed.
+fn runs(script: &str, arguments: Vec<PathBuf>) {
     let numpy = Command::new("python3")
         .args(["-c", "import numpy"])
         .output();
@@ -14,8 +26,8 @@ fn the_page_restated_in_numpy_gives_the_goldens() {
         return;
     }
     let run = Command::new("python3")
-        .arg(needs::repository("docs/checkpoint.py"))
-        .args(gem_tests::checkpoints())
+        .arg(needs::repository(script))
+        .args(arguments)
         .output()
         .expect("python3 ran a moment ago");
     let (out, err) = (

@@ -4,9 +4,13 @@ import math
 
 import numpy as np
 
-from stages import documents_of
-
 LN2 = math.log(2)
+
+
+def documents_of(windows):
+    """[documents, windows] of zeros and ones."""
+    names = np.unique(windows.documents)
+    return (windows.documents[None] == names[:, None]).astype(float)
 
 
 class Draws:
@@ -114,9 +118,14 @@ def matched(points_a, points_c):
     return 1 - max(f_c, 0.0) / max(f_a, 1e-9), at, f_a, f_c
 
 
+def ranks(values):
+    """Equal values share the mean of their ranks."""
+    _, of, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[of]
+
+
 def spearman(a, b):
-    rank = lambda x: np.argsort(np.argsort(x, kind="stable"), kind="stable").astype(float)
-    return float(np.corrcoef(rank(np.asarray(a)), rank(np.asarray(b)))[0, 1])
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
 def gains(l0, tuned, source):

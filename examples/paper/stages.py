@@ -1,7 +1,5 @@
 """Bases and stages as cells: each is trained once, judged, and kept with its model."""
 
-import numpy as np
-
 from judging import Forced, chosen, nats, routes
 from selecting import Selecting
 from text import Corpus
@@ -155,15 +153,3 @@ class Stages:
         for k, domain in enumerate(run["order"][:place]):
             found[domain] = Forced(model, self.stage(run, k)["model"]).nats(self.judged[domain])
         return found
-
-
-def matrix(stages, run, base):
-    """l[i][j]: bits a byte of every domain at the base and after each stage, and the same as [stages][domain] arrays of nats by window."""
-    cells = [base] + [stages.stage(run, k) for k in range(len(run["order"]))]
-    return [[cell["nats"][d] for d in stages.domains] for cell in cells], cells
-
-
-def documents_of(windows):
-    """[documents, windows] of zeros and ones."""
-    names = np.unique(windows.documents)
-    return (windows.documents[None] == names[:, None]).astype(float)
