@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pictures
+from latency import ROUTING, SCAR
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -38,8 +39,8 @@ def one_sign(by_order, sign):
 
 
 class Page:
-    def __init__(self, results, settings):
-        self.r, self.settings = results, settings
+    def __init__(self, results, settings, latency):
+        self.r, self.settings, self.measured = results, settings, latency
         self.arms = results["arms"]
         self.domains = settings["domains"]["base"] + settings["domains"]["new"]
 
@@ -159,6 +160,30 @@ class Page:
         rows = [[arm, n + 1, " ".join(f"{v:.3f}" for v in of["base_rise_by_lap"])] for arm, each in self.r["long"].items() for n, of in enumerate(each)]
         return table(["arm", "order", "rise on the base's domains after 0, 1, 2, 3 laps, bits a byte"], rows)
 
+    def latency(self):
+        """The third experiment, where it was run."""
+        if self.measured is None:
+            return ["Not run."]
+        steps, devices = [], []
+        for width, variants in self.measured["widths"].items():
+            for name, of in variants.items():
+                for context in (key for key in of if key.isdigit()):
+                    at = of[context]
+                    row = [width, context, name]
+                    for kind in ("prefill", "decode"):
+                        low, high = at[kind]["spread"]
+                        row.append(f"{at[kind]['all']:.2f} ({low:.2f} to {high:.2f})")
+                        row += [f"{100 * sum(at[kind].get(part, 0.0) for part in parts) / at[kind]['all']:.1f}" for parts in (ROUTING, SCAR)]
+                    steps.append([*row, f"{at['kv_bytes'] / 1e6:.1f}"])
+                times = [f"{found['prompt_ms']:.1f} / {found['token_ms']:.2f}" for found in of["projected"].values()]
+                devices.append([width, name, *times])
+        threads, names = self.measured["threads"], list(next(iter(next(iter(self.measured["widths"].values())).values()))["projected"])
+        return [f"Random weights in gem-lm's proportions, {self.measured['layers']} layers of which one has SCAR, {self.measured['bits']} bits, {threads} threads of the",
+                "machine that the figures were made on; medians of rounds with the variants in turn. Every token fires: by flag it sees all before it, by domain",
+                "about one in eight; gem-lm's masks lie between. Parts are shares of the time of a step.", "",
+                table(["width", "context", "variant", "prefill, ms", "routing, %", "SCAR, %", "decode, ms", "routing, %", "SCAR, %", "keys and values, MB"], steps),
+                "Projected, 128 tokens at once / a token at position 512, ms:", "", table(["width", "variant", *names], devices)]
+
     def pictures(self):
         found = {"plane.svg": pictures.plane({a: (of["measures"]["plasticity"], of["measures"]["forgetting"]) for a, of in self.arms.items()})}
         matched = self.r["matched"]
@@ -205,6 +230,7 @@ class Page:
             "## What each stage does to each domain", "", *(f"![arm {a}](paper/matrix-{a}.svg)\n" for a in self.arms),
             "## Quantised", "", self.agreement(), "", self.kept(), self.brittle(),
             *(["## Three laps", "", self.long()] if "long" in self.r else []),
+            "## What routing and SCAR cost", "", *self.latency(), "",
             "## What stands against these figures", "",
             "- Frozen parts cannot forget: what C loses is what its routers give to a new module. Its forgetting would be 0 by construction with perfect ones.",
             "- Routers are taught the names of domains, and a window has one domain.",
@@ -222,10 +248,12 @@ class Page:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
+    parser.add_argument("--latency", type=Path, default=HERE / "latency.json", help="what latency.py found")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results", help="folder of paper.md and paper/")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    page = Page(json.loads(args.results.read_text()), tomllib.loads((HERE / "protocol.toml").read_text()))
+    latency = json.loads(args.latency.read_text()) if args.latency.exists() else None
+    page = Page(json.loads(args.results.read_text()), tomllib.loads((HERE / "protocol.toml").read_text()), latency)
     files = {"paper.md": page.text(), **{f"paper/{name}": svg for name, svg in page.pictures().items()}}
     if args.check:
         wrong = [name for name, text in files.items() if not (args.out / name).exists() or (args.out / name).read_text() != text]
