@@ -537,8 +537,8 @@ memory! {
     load_f32x8, store_f32x8, F32x8;
 }
 
-/// As [`load_i8x64`], of many vectors one behind the other that are read once: a level asks memory for those to come, where
-/// the processor does not do so well enough by itself.
+/// As [`load_i8x64`], of many vectors one behind the other: a level asks memory for those to come, where the processor does not
+/// do so well enough by itself.
 ///
 /// # Safety
 /// The vector's bytes must be readable.
@@ -548,3 +548,7 @@ pub unsafe fn stream_i8x64(from: *const u8) -> I8x64 {
     // SAFETY: the caller's promise.
     unsafe { load_i8x64(from) }
 }
+
+/// As [`stream_i8x64`], of a vector that nothing else reads: a level may load it by an instruction that the compiler does not
+/// know and would not join with another.
+pub use self::stream_i8x64 as stream_once_i8x64;

@@ -403,3 +403,6 @@ pub unsafe fn stream_i8x64(from: *const u8) -> I8x64 {
     // SAFETY: the caller's promise.
     unsafe { load_i8x64(from) }
 }
+
+/// See [`stream_once_i8x64`](super::portable::stream_once_i8x64).
+pub use self::stream_i8x64 as stream_once_i8x64;

@@ -17,7 +17,8 @@ macro_rules! memory_test {
     }};
     ($s:ident) => {
         memory_test!(
-            $s, load_i8x16 store_i8x16 16, load_i8x64 store_i8x64 64, stream_i8x64 store_i8x64 64, load_i16x16 store_i16x16 32,
+            $s, load_i8x16 store_i8x16 16, load_i8x64 store_i8x64 64, stream_i8x64 store_i8x64 64,
+            stream_once_i8x64 store_i8x64 64, load_i16x16 store_i16x16 32,
             load_i16x32 store_i16x32 64, load_i32x16 store_i32x16 64, load_f32x16 store_f32x16 64,
             load_i8x32 store_i8x32 32, load_i32x8 store_i32x8 32, load_f32x8 store_f32x8 32
         )

@@ -4,7 +4,7 @@ use super::verify::Range;
 use super::{Op, ValueDef, ValueId};
 
 /// An index as another value times a literal, plus a literal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// What varies.
     pub base: ValueId,

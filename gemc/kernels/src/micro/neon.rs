@@ -1606,48 +1606,48 @@ unsafe fn alone_b8(
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let half = s::low_i8x64(bytes);
             let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
             let half_2 = s::high_i8x64(bytes);
             let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let half_3 = s::low_i8x64(bytes_2);
             let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
             let pairs = s::add_pairs_i32x16(lanes, lanes_4);
             let half_4 = s::high_i8x64(bytes_2);
             let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
             let pairs_2 = s::add_pairs_i32x16(lanes, lanes_5);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let half_5 = s::low_i8x64(bytes_3);
             let lanes_6 = s::mul_s_by_i8x32::<2>(half_5, x);
             let half_6 = s::high_i8x64(bytes_3);
             let lanes_7 = s::mul_s_by_i8x32::<2>(half_6, x);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let half_7 = s::low_i8x64(bytes_4);
             let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_6, half_7, x);
             let pairs_3 = s::add_pairs_i32x16(pairs, lanes_8);
             let half_8 = s::high_i8x64(bytes_4);
             let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_7, half_8, x);
             let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_9);
-            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let half_9 = s::low_i8x64(bytes_5);
             let lanes_10 = s::mul_s_by_i8x32::<0>(half_9, x_2);
             let half_10 = s::high_i8x64(bytes_5);
             let lanes_11 = s::mul_s_by_i8x32::<0>(half_10, x_2);
-            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
             let half_11 = s::low_i8x64(bytes_6);
             let lanes_12 = s::mac_s_by_i8x32::<1>(lanes_10, half_11, x_2);
             let pairs_5 = s::add_pairs_i32x16(pairs_3, lanes_12);
             let half_12 = s::high_i8x64(bytes_6);
             let lanes_13 = s::mac_s_by_i8x32::<1>(lanes_11, half_12, x_2);
             let pairs_6 = s::add_pairs_i32x16(pairs_4, lanes_13);
-            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
             let half_13 = s::low_i8x64(bytes_7);
             let lanes_14 = s::mul_s_by_i8x32::<2>(half_13, x_2);
             let half_14 = s::high_i8x64(bytes_7);
             let lanes_15 = s::mul_s_by_i8x32::<2>(half_14, x_2);
-            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
             let half_15 = s::low_i8x64(bytes_8);
             let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
             let pairs_7 = s::add_pairs_i32x16(pairs_5, lanes_16);
@@ -1982,7 +1982,7 @@ unsafe fn alone_n4(
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes_2 = s::splat_i32(0);
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([
@@ -2014,7 +2014,7 @@ unsafe fn alone_n4(
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_3);
@@ -2029,7 +2029,7 @@ unsafe fn alone_n4(
             let half_8 = s::high_i8x64(weights_4);
             let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
             let pairs_2 = s::add_pairs_i32x16(lanes_2, lanes_10);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_9 = s::low_i8x64(weights_5);
@@ -2042,7 +2042,7 @@ unsafe fn alone_n4(
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_13 = s::low_i8x64(weights_7);
@@ -2400,7 +2400,7 @@ unsafe fn alone_l4(
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let half = s::low_i8x64(weights);
@@ -2412,7 +2412,7 @@ unsafe fn alone_l4(
             let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let half_5 = s::low_i8x64(weights_3);
             let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_4, half_5, x);
@@ -2423,7 +2423,7 @@ unsafe fn alone_l4(
             let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let half_9 = s::low_i8x64(weights_5);
             let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_9, x);
@@ -2434,7 +2434,7 @@ unsafe fn alone_l4(
             let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let half_13 = s::low_i8x64(weights_7);
             let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_13, x);
@@ -3347,7 +3347,7 @@ unsafe fn alone_n5(
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes_2 = s::splat_i32(0);
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let bits_3 = s::and_i8x64(bytes, bits_2);
@@ -3388,7 +3388,7 @@ unsafe fn alone_n5(
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_7 = s::and_i8x64(bytes_2, bits_2);
             let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
@@ -3411,7 +3411,7 @@ unsafe fn alone_n5(
             let half_8 = s::high_i8x64(weights_4);
             let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
             let pairs_2 = s::add_pairs_i32x16(lanes_2, lanes_10);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_10 = s::and_i8x64(bytes_3, bits_2);
             let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
@@ -3432,7 +3432,7 @@ unsafe fn alone_n5(
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let bits_13 = s::and_i8x64(bytes_4, bits_2);
             let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
@@ -4329,7 +4329,7 @@ unsafe fn alone_n2(
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes_2 = s::splat_i32(0);
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
@@ -4355,7 +4355,7 @@ unsafe fn alone_n2(
             let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_8, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let half_9 = s::low_i8x64(weights_5);
@@ -4693,7 +4693,7 @@ unsafe fn alone_mx4(
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -4708,7 +4708,7 @@ unsafe fn alone_mx4(
             let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_3);
@@ -4721,7 +4721,7 @@ unsafe fn alone_mx4(
             let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_9 = s::low_i8x64(weights_5);
@@ -4734,7 +4734,7 @@ unsafe fn alone_mx4(
             let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_13 = s::low_i8x64(weights_7);
@@ -5048,48 +5048,48 @@ unsafe fn alone_b8_by256(
                 let x_at = (row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let half = s::low_i8x64(bytes);
                 let lanes_2 = s::mul_s_by_i8x32::<0>(half, x);
                 let half_2 = s::high_i8x64(bytes);
                 let lanes_3 = s::mul_s_by_i8x32::<0>(half_2, x);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let half_3 = s::low_i8x64(bytes_2);
                 let lanes_4 = s::mac_s_by_i8x32::<1>(lanes_2, half_3, x);
                 let pairs = s::add_pairs_i32x16(lanes, lanes_4);
                 let half_4 = s::high_i8x64(bytes_2);
                 let lanes_5 = s::mac_s_by_i8x32::<1>(lanes_3, half_4, x);
                 let pairs_2 = s::add_pairs_i32x16(lanes, lanes_5);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let half_5 = s::low_i8x64(bytes_3);
                 let lanes_6 = s::mul_s_by_i8x32::<2>(half_5, x);
                 let half_6 = s::high_i8x64(bytes_3);
                 let lanes_7 = s::mul_s_by_i8x32::<2>(half_6, x);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let half_7 = s::low_i8x64(bytes_4);
                 let lanes_8 = s::mac_s_by_i8x32::<3>(lanes_6, half_7, x);
                 let pairs_3 = s::add_pairs_i32x16(pairs, lanes_8);
                 let half_8 = s::high_i8x64(bytes_4);
                 let lanes_9 = s::mac_s_by_i8x32::<3>(lanes_7, half_8, x);
                 let pairs_4 = s::add_pairs_i32x16(pairs_2, lanes_9);
-                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
                 let half_9 = s::low_i8x64(bytes_5);
                 let lanes_10 = s::mul_s_by_i8x32::<0>(half_9, x_2);
                 let half_10 = s::high_i8x64(bytes_5);
                 let lanes_11 = s::mul_s_by_i8x32::<0>(half_10, x_2);
-                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
                 let half_11 = s::low_i8x64(bytes_6);
                 let lanes_12 = s::mac_s_by_i8x32::<1>(lanes_10, half_11, x_2);
                 let pairs_5 = s::add_pairs_i32x16(pairs_3, lanes_12);
                 let half_12 = s::high_i8x64(bytes_6);
                 let lanes_13 = s::mac_s_by_i8x32::<1>(lanes_11, half_12, x_2);
                 let pairs_6 = s::add_pairs_i32x16(pairs_4, lanes_13);
-                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
                 let half_13 = s::low_i8x64(bytes_7);
                 let lanes_14 = s::mul_s_by_i8x32::<2>(half_13, x_2);
                 let half_14 = s::high_i8x64(bytes_7);
                 let lanes_15 = s::mul_s_by_i8x32::<2>(half_14, x_2);
-                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
                 let half_15 = s::low_i8x64(bytes_8);
                 let lanes_16 = s::mac_s_by_i8x32::<3>(lanes_14, half_15, x_2);
                 let pairs_7 = s::add_pairs_i32x16(pairs_5, lanes_16);
@@ -5458,7 +5458,7 @@ unsafe fn alone_n4_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -5490,7 +5490,7 @@ unsafe fn alone_n4_by256(
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
                 let half_4 = s::high_i8x64(weights_2);
                 let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_5 = s::low_i8x64(weights_3);
@@ -5505,7 +5505,7 @@ unsafe fn alone_n4_by256(
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
                 let pairs_2 = s::add_pairs_i32x16(lanes, lanes_10);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_9 = s::low_i8x64(weights_5);
@@ -5518,7 +5518,7 @@ unsafe fn alone_n4_by256(
                 let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
                 let half_12 = s::high_i8x64(weights_6);
                 let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let half_13 = s::low_i8x64(weights_7);
@@ -5908,7 +5908,7 @@ unsafe fn alone_l4_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let half = s::low_i8x64(weights);
@@ -5920,7 +5920,7 @@ unsafe fn alone_l4_by256(
                 let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
                 let half_4 = s::high_i8x64(weights_2);
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let half_5 = s::low_i8x64(weights_3);
                 let lanes_6 = s::mac_s_by_i8x32::<1>(lanes_4, half_5, x);
@@ -5931,7 +5931,7 @@ unsafe fn alone_l4_by256(
                 let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let half_9 = s::low_i8x64(weights_5);
                 let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_9, x);
@@ -5942,7 +5942,7 @@ unsafe fn alone_l4_by256(
                 let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
                 let half_12 = s::high_i8x64(weights_6);
                 let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let half_13 = s::low_i8x64(weights_7);
                 let lanes_14 = s::mac_s_by_i8x32::<3>(lanes_12, half_13, x);
@@ -6920,7 +6920,7 @@ unsafe fn alone_n5_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let bits_3 = s::and_i8x64(bytes, bits_2);
@@ -6961,7 +6961,7 @@ unsafe fn alone_n5_by256(
                 let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_3, x_2);
                 let half_4 = s::high_i8x64(weights_2);
                 let lanes_6 = s::mac_s_by_i8x32::<0>(lanes_4, half_4, x_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_7 = s::and_i8x64(bytes_2, bits_2);
                 let shifted_3 = s::shl_i32x16::<3>(s::bits_i8x64_i32x16(tops_3));
@@ -6984,7 +6984,7 @@ unsafe fn alone_n5_by256(
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_10 = s::mac_s_by_i8x32::<1>(lanes_8, half_8, x_2);
                 let pairs_2 = s::add_pairs_i32x16(lanes, lanes_10);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_10 = s::and_i8x64(bytes_3, bits_2);
                 let shifted_6 = s::shl_i32x16::<2>(s::bits_i8x64_i32x16(tops_5));
@@ -7005,7 +7005,7 @@ unsafe fn alone_n5_by256(
                 let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_11, x_2);
                 let half_12 = s::high_i8x64(weights_6);
                 let lanes_14 = s::mac_s_by_i8x32::<2>(lanes_12, half_12, x_2);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let bits_13 = s::and_i8x64(bytes_4, bits_2);
                 let shifted_9 = s::shl_i32x16::<1>(s::bits_i8x64_i32x16(tops_7));
@@ -8040,7 +8040,7 @@ unsafe fn alone_n2_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
@@ -8083,7 +8083,7 @@ unsafe fn alone_n2_by256(
                 let lanes_9 = s::mac_s_by_i8x32::<2>(lanes_7, half_7, x_2);
                 let half_8 = s::high_i8x64(weights_4);
                 let lanes_10 = s::mac_s_by_i8x32::<2>(lanes_8, half_8, x_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let half_9 = s::low_i8x64(weights_5);
@@ -8456,7 +8456,7 @@ unsafe fn alone_mx4_by256(
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let lanes = s::splat_i32(0);
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -8471,7 +8471,7 @@ unsafe fn alone_mx4_by256(
             let lanes_4 = s::mac_s_by_i8x32::<0>(lanes_2, half_3, x_2);
             let half_4 = s::high_i8x64(weights_2);
             let lanes_5 = s::mac_s_by_i8x32::<0>(lanes_3, half_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_5 = s::low_i8x64(weights_3);
@@ -8484,7 +8484,7 @@ unsafe fn alone_mx4_by256(
             let lanes_8 = s::mac_s_by_i8x32::<1>(lanes_6, half_7, x_2);
             let half_8 = s::high_i8x64(weights_4);
             let lanes_9 = s::mac_s_by_i8x32::<1>(lanes_7, half_8, x_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_9 = s::low_i8x64(weights_5);
@@ -8497,7 +8497,7 @@ unsafe fn alone_mx4_by256(
             let lanes_12 = s::mac_s_by_i8x32::<2>(lanes_10, half_11, x_2);
             let half_12 = s::high_i8x64(weights_6);
             let lanes_13 = s::mac_s_by_i8x32::<2>(lanes_11, half_12, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_13 = s::low_i8x64(weights_7);
@@ -8682,7 +8682,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
@@ -8724,7 +8724,7 @@ unsafe fn dot_n4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     -60,
@@ -8801,7 +8801,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -8853,7 +8853,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -8862,7 +8862,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -8870,7 +8870,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -8929,12 +8929,12 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let tops = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -9040,7 +9040,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let codes_at = at * 192;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-32, -17, -8, -1, 5, 12, 20, 31, -32, -17, -8, -1, 5, 12, 20, 31]);
@@ -9056,7 +9056,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -9071,7 +9071,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_s_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -9151,7 +9151,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([-16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15, -16, -3, 5, 15]);
                 let weights = s::lookup_i8x64(values, index);
@@ -9240,7 +9240,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
                 let weights = s::lookup_i8x64(values, index);

@@ -13,25 +13,25 @@ use gem_runtime::kernel as k;
 use gem_runtime::simd::neon_dotprod as s;
 pub(super) static COPIES: &[Copy] = &[
     copy(15602042576739283580u64, run_pass_b8),
-    copy(1323390400806367463u64, run_alone_b8),
+    copy(9789833445731373792u64, run_alone_b8),
     copy(8635797558658056391u64, run_pass_listed_b8),
     copy(5145485854212164731u64, run_pass_n4),
-    copy(1046145436917189219u64, run_alone_n4),
+    copy(7359468405724896554u64, run_alone_n4),
     copy(16477589900423606582u64, run_pass_listed_n4),
     copy(14480986004933134511u64, run_pass_l4),
-    copy(1785922220889100165u64, run_alone_l4),
+    copy(4030257028147626449u64, run_alone_l4),
     copy(16684706339759924084u64, run_pass_listed_l4),
     copy(10613760758518878103u64, run_pass_l6),
-    copy(18398552232615803394u64, run_alone_l6),
+    copy(11375938596483160969u64, run_alone_l6),
     copy(16501626945879439606u64, run_pass_listed_l6),
     copy(12872573482423371543u64, run_pass_n5),
-    copy(11634252644586780990u64, run_alone_n5),
+    copy(14180730146440114697u64, run_alone_n5),
     copy(5054055051607698352u64, run_pass_listed_n5),
     copy(4356264150129220139u64, run_pass_n3),
-    copy(17107714037164593774u64, run_alone_n3),
+    copy(1509761433296407163u64, run_alone_n3),
     copy(15800529030589451857u64, run_pass_listed_n3),
     copy(3106119904752749734u64, run_pass_n2),
-    copy(15762603672793997543u64, run_alone_n2),
+    copy(7412990484283776539u64, run_alone_n2),
     copy(9899776491405294163u64, run_pass_listed_n2),
     copy(16253976200474483002u64, run_pass_mx4),
     copy(13375863132712234668u64, run_alone_mx4),
@@ -1657,32 +1657,31 @@ unsafe fn alone_b8(
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_u_i8x16(scale_bytes);
-            let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
             let place = row * block_count + block;
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(0), bytes, x);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
-            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
-            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
             let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
-            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
             let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
-            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
             let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
-            let float = s::to_float_i32x16(sum);
-            let product = s::mul_f32x16(float, float_factor);
+            let product = s::mul_i32x16(sum, scale);
+            let float = s::to_float_i32x16(product);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
-            sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
         }
     }
     sums
@@ -2156,7 +2155,6 @@ unsafe fn alone_n4(
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(2));
             let shift = s::sub_i32x16(product, s::splat_i32(0));
-            let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
@@ -2164,7 +2162,7 @@ unsafe fn alone_n4(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([
@@ -2190,31 +2188,31 @@ unsafe fn alone_n4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
             let weights_8 = s::lookup_i8x64(values, index_8);
             let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-            let float = s::to_float_i32x16(sum);
-            let product_3 = s::mul_f32x16(float, float_factor);
+            let product_3 = s::mul_i32x16(sum, factor);
+            let float = s::to_float_i32x16(product_3);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
-            sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
         }
     }
     sums
@@ -2709,38 +2707,37 @@ unsafe fn alone_l4(
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-            let float = s::to_float_i32x16(sum);
-            let product = s::mul_f32x16(float, float_factor);
+            let product = s::mul_i32x16(sum, scale);
+            let float = s::to_float_i32x16(product);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
-            sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
         }
     }
     sums
@@ -3247,7 +3244,6 @@ unsafe fn alone_l6(
             let at = first_block + block;
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 384;
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
@@ -3302,10 +3298,10 @@ unsafe fn alone_l6(
             let bits_14 = s::or_i8x64(bits_12, bits_13);
             let weights_8 = s::and_i8x64(bits_14, bits);
             let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-            let float = s::to_float_i32x16(sum);
-            let product = s::mul_f32x16(float, float_factor);
+            let product = s::mul_i32x16(sum, scale);
+            let float = s::to_float_i32x16(product);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
-            sums[0] = s::fma_f32x16(product, s::splat_f32(x_scale), sums[0]);
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
         }
     }
     sums
@@ -3920,9 +3916,8 @@ unsafe fn alone_n5(
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, lanes);
             let shift = s::sub_i32x16(product, s::splat_i32(0));
-            let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
-            let half = s::low_f32x16(float_factor);
+            let half = s::low_i32x16(factor);
             let half_2 = s::low_i32x16(shift);
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
@@ -4019,16 +4014,16 @@ unsafe fn alone_n5(
             let weights_8 = s::lookup32_i8x64(lower, upper, index_8);
             let half_11 = s::low_i8x64(weights_8);
             let sum = s::dot4_s_by_i8x32::<3>(products_7, half_11, x_2);
-            let float = s::to_float_i32x8(sum);
-            let product_3 = s::mul_f32x8(float, half);
+            let product_3 = s::mul_i32x8(sum, half);
+            let float = s::to_float_i32x8(product_3);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
             let half_12 = s::low_f32x16(s::splat_f32(x_scale));
             let before = sums[0];
             let half_13 = s::low_f32x16(before);
-            let sum_2 = s::fma_f32x8(product_3, half_12, half_13);
+            let sum_2 = s::fma_f32x8(float, half_12, half_13);
             let half_14 = s::high_f32x16(before);
             sums[0] = s::join_f32x8(sum_2, half_14);
-            let half_15 = s::high_f32x16(float_factor);
+            let half_15 = s::high_i32x16(factor);
             let half_16 = s::high_i32x16(shift);
             let x_sum_2 = k::load_i32(x_sums.at::<4>(place));
             let half_17 = s::low_i32x16(s::splat_i32(x_sum_2));
@@ -4102,14 +4097,14 @@ unsafe fn alone_n5(
             let weights_16 = s::lookup32_i8x64(lower, upper, index_16);
             let half_25 = s::high_i8x64(weights_16);
             let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_25, x_4);
-            let float_2 = s::to_float_i32x8(sum_3);
-            let product_5 = s::mul_f32x8(float_2, half_15);
+            let product_5 = s::mul_i32x8(sum_3, half_15);
+            let float_2 = s::to_float_i32x8(product_5);
             let x_scale_2 = k::load_f32(x_scales.at::<4>(place));
             let half_26 = s::low_f32x16(s::splat_f32(x_scale_2));
             let before_2 = sums[0];
             let half_27 = s::low_f32x16(before_2);
             let half_28 = s::high_f32x16(before_2);
-            let sum_4 = s::fma_f32x8(product_5, half_26, half_28);
+            let sum_4 = s::fma_f32x8(float_2, half_26, half_28);
             sums[0] = s::join_f32x8(half_27, sum_4);
         }
     }
@@ -4719,9 +4714,8 @@ unsafe fn alone_n3(
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(0));
-            let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 192;
-            let half = s::low_f32x16(float_factor);
+            let half = s::low_i32x16(factor);
             let half_2 = s::low_i32x16(shift);
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
@@ -4781,16 +4775,16 @@ unsafe fn alone_n3(
             let weights_8 = s::lookup_i8x64(values, index_8);
             let half_11 = s::low_i8x64(weights_8);
             let sum = s::dot4_s_by_i8x32::<3>(products_7, half_11, x_2);
-            let float = s::to_float_i32x8(sum);
-            let product_3 = s::mul_f32x8(float, half);
+            let product_3 = s::mul_i32x8(sum, half);
+            let float = s::to_float_i32x8(product_3);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
             let half_12 = s::low_f32x16(s::splat_f32(x_scale));
             let before = sums[0];
             let half_13 = s::low_f32x16(before);
-            let sum_2 = s::fma_f32x8(product_3, half_12, half_13);
+            let sum_2 = s::fma_f32x8(float, half_12, half_13);
             let half_14 = s::high_f32x16(before);
             sums[0] = s::join_f32x8(sum_2, half_14);
-            let half_15 = s::high_f32x16(float_factor);
+            let half_15 = s::high_i32x16(factor);
             let half_16 = s::high_i32x16(shift);
             let x_sum_2 = k::load_i32(x_sums.at::<4>(place));
             let half_17 = s::low_i32x16(s::splat_i32(x_sum_2));
@@ -4843,14 +4837,14 @@ unsafe fn alone_n3(
             let weights_16 = s::lookup_i8x64(values, index_16);
             let half_25 = s::high_i8x64(weights_16);
             let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_25, x_4);
-            let float_2 = s::to_float_i32x8(sum_3);
-            let product_5 = s::mul_f32x8(float_2, half_15);
+            let product_5 = s::mul_i32x8(sum_3, half_15);
+            let float_2 = s::to_float_i32x8(product_5);
             let x_scale_2 = k::load_f32(x_scales.at::<4>(place));
             let half_26 = s::low_f32x16(s::splat_f32(x_scale_2));
             let before_2 = sums[0];
             let half_27 = s::low_f32x16(before_2);
             let half_28 = s::high_f32x16(before_2);
-            let sum_4 = s::fma_f32x8(product_5, half_26, half_28);
+            let sum_4 = s::fma_f32x8(float_2, half_26, half_28);
             sums[0] = s::join_f32x8(half_27, sum_4);
         }
     }
@@ -5368,7 +5362,6 @@ unsafe fn alone_n2(
             let bits = s::and_i32x16(scale, lanes);
             let product = s::mul_i32x16(bits, s::splat_i32(3));
             let shift = s::sub_i32x16(product, s::splat_i32(0));
-            let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
@@ -5376,7 +5369,7 @@ unsafe fn alone_n2(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
@@ -5390,7 +5383,7 @@ unsafe fn alone_n2(
             let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
             let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
@@ -5401,10 +5394,10 @@ unsafe fn alone_n2(
             let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
             let weights_8 = s::lookup_i8x64(values_2, index_4);
             let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-            let float = s::to_float_i32x16(sum);
-            let product_3 = s::mul_f32x16(float, float_factor);
+            let product_3 = s::mul_i32x16(sum, factor);
+            let float = s::to_float_i32x16(product_3);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
-            sums[0] = s::fma_f32x16(product_3, s::splat_f32(x_scale), sums[0]);
+            sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
         }
     }
     sums
@@ -5878,7 +5871,7 @@ unsafe fn alone_mx4(
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -5887,21 +5880,21 @@ unsafe fn alone_mx4(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -6364,21 +6357,21 @@ unsafe fn alone_b8_by256(
                 let x_at = (row * block_count + block) * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let products = s::dot4_s_by_i8x64::<0>(lanes, bytes, x);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let products_2 = s::dot4_s_by_i8x64::<1>(products, bytes_2, x);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let products_3 = s::dot4_s_by_i8x64::<2>(products_2, bytes_3, x);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let products_4 = s::dot4_s_by_i8x64::<3>(products_3, bytes_4, x);
-                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
                 let products_5 = s::dot4_s_by_i8x64::<0>(products_4, bytes_5, x_2);
-                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
                 let products_6 = s::dot4_s_by_i8x64::<1>(products_5, bytes_6, x_2);
-                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
                 let products_7 = s::dot4_s_by_i8x64::<2>(products_6, bytes_7, x_2);
-                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
                 let sum = s::dot4_s_by_i8x64::<3>(products_7, bytes_8, x_2);
                 let product_2 = s::mul_i32x16(sum, scale);
                 totals = s::add_i32x16(totals, product_2);
@@ -6915,7 +6908,7 @@ unsafe fn alone_n4_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -6941,21 +6934,21 @@ unsafe fn alone_n4_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
                 let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
                 let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -7516,23 +7509,23 @@ unsafe fn alone_l4_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let products = s::dot4_s_by_i8x64::<0>(s::splat_i32(x_sum.wrapping_mul(-8)), weights, x);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
                 let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -10434,7 +10427,7 @@ unsafe fn alone_n2_by256(
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
@@ -10465,7 +10458,7 @@ unsafe fn alone_n2_by256(
                 let products_3 = s::dot4_s_by_i8x64::<0>(products_2, weights_3, x_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
@@ -11005,7 +10998,7 @@ unsafe fn alone_mx4_by256(
             let x_at = (row * block_count + block) * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
@@ -11014,21 +11007,21 @@ unsafe fn alone_mx4_by256(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let products_2 = s::dot4_s_by_i8x64::<0>(products, weights_2, x_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let products_3 = s::dot4_s_by_i8x64::<1>(products_2, weights_3, x);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
             let products_4 = s::dot4_s_by_i8x64::<1>(products_3, weights_4, x_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let products_5 = s::dot4_s_by_i8x64::<2>(products_4, weights_5, x);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
             let products_6 = s::dot4_s_by_i8x64::<2>(products_5, weights_6, x_2);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let products_7 = s::dot4_s_by_i8x64::<3>(products_6, weights_7, x);
@@ -11288,7 +11281,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
@@ -11331,7 +11324,7 @@ unsafe fn dot_n4<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     -63,
@@ -11408,7 +11401,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -11460,7 +11453,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -11469,7 +11462,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -11477,7 +11470,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_s_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -11537,12 +11530,12 @@ unsafe fn dot_n5<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let tops = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -11649,7 +11642,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let column = block * 32;
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
@@ -11665,7 +11658,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_s_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -11680,7 +11673,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_s_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -11761,7 +11754,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             for chunk in 0..2 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
                 let weights = s::lookup_i8x64(values, index);
@@ -11850,7 +11843,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 12]);
                 let weights = s::lookup_i8x64(values, index);

@@ -1445,10 +1445,10 @@ unsafe fn pass_b8(
             let scale = s::widen_u_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             for row in 0..size {
                 let x_at = ((first_row + row) * block_count + block) * 32;
                 let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -1468,10 +1468,10 @@ unsafe fn pass_b8(
                 let products_4 = s::dot_words_i16x32(pairs_4, bits);
                 s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_2, products_4));
             }
-            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
-            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
-            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
-            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
+            let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
+            let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
+            let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
             for row in 0..size {
                 let place = (first_row + row) * block_count + block;
                 let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
@@ -1527,7 +1527,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
@@ -1576,10 +1576,10 @@ unsafe fn pass_listed_b8(
             let scale = s::widen_u_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let x_at = (k::bounded(row_number, input_rows) * block_count + block)
@@ -1601,10 +1601,10 @@ unsafe fn pass_listed_b8(
                 let products_4 = s::dot_words_i16x32(pairs_4, bits);
                 s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_2, products_4));
             }
-            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
-            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
-            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
-            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
+            let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
+            let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
+            let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
                 let place = k::bounded(row_number, input_rows) * block_count + block;
@@ -1674,14 +1674,14 @@ unsafe fn pass_n4(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_3);
             let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -1709,12 +1709,12 @@ unsafe fn pass_n4(
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
                 s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_3);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1775,7 +1775,7 @@ unsafe fn dot_n4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -1856,14 +1856,14 @@ unsafe fn pass_listed_n4(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_3);
             let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -1892,12 +1892,12 @@ unsafe fn pass_listed_n4(
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
                 s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_3);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1964,11 +1964,11 @@ unsafe fn pass_l4(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             for row in 0..size {
@@ -1992,10 +1992,10 @@ unsafe fn pass_l4(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
@@ -2052,7 +2052,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -2115,11 +2115,11 @@ unsafe fn pass_listed_l4(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
             for row in 0..size {
@@ -2144,10 +2144,10 @@ unsafe fn pass_listed_l4(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
@@ -2325,7 +2325,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -2334,7 +2334,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     pairs[row] = s::dot2_u_i8x64(bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -2345,7 +2345,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::add_i32x16(words[row], products);
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -2541,7 +2541,7 @@ unsafe fn pass_n5(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -2562,7 +2562,7 @@ unsafe fn pass_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_5 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_5);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_3);
@@ -2603,7 +2603,7 @@ unsafe fn pass_n5(
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
                 s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_3);
@@ -2621,7 +2621,7 @@ unsafe fn pass_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_9 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_9);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_3);
@@ -2695,12 +2695,12 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let tops = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -2794,7 +2794,7 @@ unsafe fn pass_listed_n5(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -2815,7 +2815,7 @@ unsafe fn pass_listed_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_5 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_5);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_3);
@@ -2857,7 +2857,7 @@ unsafe fn pass_listed_n5(
                 let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
                 s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_3);
@@ -2875,7 +2875,7 @@ unsafe fn pass_listed_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_9 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_9);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_3);
@@ -3070,7 +3070,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let lanes = s::splat_i32(0);
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -3089,7 +3089,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let products = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products);
             });
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -3107,7 +3107,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                 words[row] = s::add_i32x16(words[row], products);
             });
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -3329,7 +3329,7 @@ unsafe fn pass_n2(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_3);
             let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -3358,7 +3358,7 @@ unsafe fn pass_n2(
                 let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(products, products_6));
             }
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -3419,7 +3419,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..2 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
@@ -3512,7 +3512,7 @@ unsafe fn pass_listed_n2(
             let shift_words = s::bits_i32x16_i16x32(bits_2);
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_3);
             let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -3542,7 +3542,7 @@ unsafe fn pass_listed_n2(
                 let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                 s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(products, products_6));
             }
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_3);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -3608,14 +3608,14 @@ unsafe fn pass_mx4(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -3641,12 +3641,12 @@ unsafe fn pass_mx4(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3705,7 +3705,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);
@@ -3773,14 +3773,14 @@ unsafe fn pass_listed_mx4(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -3807,12 +3807,12 @@ unsafe fn pass_listed_mx4(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3881,10 +3881,10 @@ unsafe fn pass_b8_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 for row in 0..size {
                     let x_at = ((first_row + row) * block_count + block) * 32;
                     let x = k::load_i32(x_codes.at::<4>(x_at));
@@ -3904,10 +3904,10 @@ unsafe fn pass_b8_by256(
                     let products_4 = s::dot_words_i16x32(pairs_4, bits);
                     s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_2, products_4));
                 }
-                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
-                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
-                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
-                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
+                let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
+                let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
+                let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
                 for row in 0..size {
                     let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
                     let x_at = ((first_row + row) * block_count + block) * 32;
@@ -3972,7 +3972,7 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..8 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 1, {
                         let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
@@ -4032,10 +4032,10 @@ unsafe fn pass_listed_b8_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let x_at = (k::bounded(row_number, input_rows) * block_count + block)
@@ -4057,10 +4057,10 @@ unsafe fn pass_listed_b8_by256(
                     let products_4 = s::dot_words_i16x32(pairs_4, bits);
                     s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_2, products_4));
                 }
-                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
-                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
-                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
-                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
+                let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
+                let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
+                let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
                     let before_value = s::load_i32x16(before.nth::<64>(row, 16, 0));
@@ -4147,7 +4147,7 @@ unsafe fn pass_n4_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 256;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_3);
                 let values = s::lanes_i8x16([
@@ -4156,7 +4156,7 @@ unsafe fn pass_n4_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -4184,12 +4184,12 @@ unsafe fn pass_n4_by256(
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
                     s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
                 }
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_3);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -4260,7 +4260,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([
                         0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -4352,7 +4352,7 @@ unsafe fn pass_listed_n4_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 256;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_3);
                 let values = s::lanes_i8x16([
@@ -4361,7 +4361,7 @@ unsafe fn pass_listed_n4_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -4390,12 +4390,12 @@ unsafe fn pass_listed_n4_by256(
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_4);
                     s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
                 }
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_3);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -4479,11 +4479,11 @@ unsafe fn pass_l4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 256;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 for row in 0..size {
@@ -4507,10 +4507,10 @@ unsafe fn pass_l4_by256(
                         s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                     );
                 }
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
@@ -4576,7 +4576,7 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -4650,11 +4650,11 @@ unsafe fn pass_listed_l4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 256;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
                 for row in 0..size {
@@ -4679,10 +4679,10 @@ unsafe fn pass_listed_l4_by256(
                         s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-8)), products_5),
                     );
                 }
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
@@ -4886,7 +4886,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..2 {
                     let product_2 = chunk * 3;
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product_2 * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + product_2 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
                     let sum = column + product_2 * 4;
@@ -4895,7 +4895,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         pairs[row] = s::dot2_u_i8x64(bits_2, s::splat_i32_i8x64(x));
                     });
                     let sum_2 = product_2 + 1;
-                    let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                    let bytes_2 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                     let bits_3 = s::and_i8x64(bytes_2, bits);
                     let sum_3 = column + sum_2 * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -4906,7 +4906,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         words[row] = s::add_i32x16(words[row], products);
                     });
                     let sum_4 = product_2 + 2;
-                    let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                    let bytes_3 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                     let bits_4 = s::and_i8x64(bytes_3, bits);
                     let sum_5 = column + sum_4 * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -5130,7 +5130,7 @@ unsafe fn pass_n5_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 320;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -5153,7 +5153,7 @@ unsafe fn pass_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_5 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_5);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_3);
@@ -5194,7 +5194,7 @@ unsafe fn pass_n5_by256(
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
                     s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
                 }
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_3);
@@ -5212,7 +5212,7 @@ unsafe fn pass_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_9 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_9);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_3);
@@ -5296,12 +5296,12 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let tops = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, bits);
                     let before = top_bits[0];
                     let found = s::lookup_i8x64(masks, before);
@@ -5409,7 +5409,7 @@ unsafe fn pass_listed_n5_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 320;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -5432,7 +5432,7 @@ unsafe fn pass_listed_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_5 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_5);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_3);
@@ -5474,7 +5474,7 @@ unsafe fn pass_listed_n5_by256(
                     let products_5 = s::dot_words_i16x32(pairs_4, bits_8);
                     s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(sum_3, products_5));
                 }
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_3);
@@ -5492,7 +5492,7 @@ unsafe fn pass_listed_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_9 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_9);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_3);
@@ -5713,7 +5713,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -5732,7 +5732,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let products = s::dot_words_i16x32(sum_2, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -5750,7 +5750,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let products = s::dot_words_i16x32(sum_4, s::splat_i32_i16x32(0x0001_0001));
                     words[row] = s::add_i32x16(words[row], products);
                 });
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -6000,7 +6000,7 @@ unsafe fn pass_n2_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 128;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_3);
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -6029,7 +6029,7 @@ unsafe fn pass_n2_by256(
                     let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                     s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(products, products_6));
                 }
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -6099,7 +6099,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let mut words = [lanes; ROWS];
                 let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
                 for chunk in 0..2 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
@@ -6205,7 +6205,7 @@ unsafe fn pass_listed_n2_by256(
                 let bits_2 = s::and_i32x16(shift, s::splat_i32(65535));
                 let shift_words = s::bits_i32x16_i16x32(bits_2);
                 let codes_at = at * 128;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_3 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_3);
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -6235,7 +6235,7 @@ unsafe fn pass_listed_n2_by256(
                     let products_6 = s::dot_words_i16x32(pairs, s::splat_i32_i16x32(0x0001_0001));
                     s::store_i32x16(before.nth_mut::<64>(row, 16, 0), s::add_i32x16(products, products_6));
                 }
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_3);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -6311,14 +6311,14 @@ unsafe fn pass_mx4_by256(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -6344,12 +6344,12 @@ unsafe fn pass_mx4_by256(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -6409,7 +6409,7 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
             let mut words = [lanes; ROWS];
             let mut pairs = [s::bits_i32x16_i16x32(lanes); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);
@@ -6477,14 +6477,14 @@ unsafe fn pass_listed_mx4_by256(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
@@ -6511,12 +6511,12 @@ unsafe fn pass_listed_mx4_by256(
                     s::add_i32x16(s::splat_i32(x_sum.wrapping_mul(-12)), products_5),
                 );
             }
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);

@@ -1420,22 +1420,22 @@ unsafe fn pass_b8(
             let scale = s::widen_u_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(-2139062144);
             let weights = s::xor_i8x64(bytes, bits);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::xor_i8x64(bytes_2, bits);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::xor_i8x64(bytes_3, bits);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let weights_4 = s::xor_i8x64(bytes_4, bits);
-            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let weights_5 = s::xor_i8x64(bytes_5, bits);
-            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
             let weights_6 = s::xor_i8x64(bytes_6, bits);
-            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
             let weights_7 = s::xor_i8x64(bytes_7, bits);
-            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
             let weights_8 = s::xor_i8x64(bytes_8, bits);
             for row in 0..size {
                 let place = (first_row + row) * block_count + block;
@@ -1496,7 +1496,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::xor_i8x64(bytes, s::splat_i32_i8x64(-2139062144));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1546,22 +1546,22 @@ unsafe fn pass_listed_b8(
             let scale = s::widen_u_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 512;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(-2139062144);
             let weights = s::xor_i8x64(bytes, bits);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let weights_2 = s::xor_i8x64(bytes_2, bits);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let weights_3 = s::xor_i8x64(bytes_3, bits);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let weights_4 = s::xor_i8x64(bytes_4, bits);
-            let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let weights_5 = s::xor_i8x64(bytes_5, bits);
-            let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+            let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
             let weights_6 = s::xor_i8x64(bytes_6, bits);
-            let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+            let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
             let weights_7 = s::xor_i8x64(bytes_7, bits);
-            let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+            let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
             let weights_8 = s::xor_i8x64(bytes_8, bits);
             for row in 0..size {
                 let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -1632,24 +1632,24 @@ unsafe fn pass_n4(
             let shift = s::sub_i32x16(product, s::splat_i32(63));
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1710,7 +1710,7 @@ unsafe fn dot_n4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -1782,24 +1782,24 @@ unsafe fn pass_listed_n4(
             let shift = s::sub_i32x16(product, s::splat_i32(63));
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits_2);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -1865,17 +1865,17 @@ unsafe fn pass_l4(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
@@ -1937,7 +1937,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -1993,17 +1993,17 @@ unsafe fn pass_listed_l4(
             let scale = s::widen_s_i8x16(scale_bytes);
             let float_factor = s::to_float_i32x16(scale);
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let weights = s::and_i8x64(bytes, bits);
             let weights_2 = s::shr_u_i8x64::<4>(bytes);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let weights_3 = s::and_i8x64(bytes_2, bits);
             let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let weights_5 = s::and_i8x64(bytes_3, bits);
             let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let weights_7 = s::and_i8x64(bytes_4, bits);
             let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
             for row in 0..size {
@@ -2170,7 +2170,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -2179,7 +2179,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -2187,7 +2187,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 2, {
@@ -2360,7 +2360,7 @@ unsafe fn pass_n5(
             let shift = s::sub_i32x16(product, s::splat_i32(65));
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -2381,7 +2381,7 @@ unsafe fn pass_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_4 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_4);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_2);
@@ -2399,7 +2399,7 @@ unsafe fn pass_n5(
             let found_12 = s::lookup_i8x64(change, index_4);
             let bits_6 = s::and_i8x64(found_12, found_10);
             let weights_4 = s::xor_i8x64(found_11, bits_6);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_2);
@@ -2417,7 +2417,7 @@ unsafe fn pass_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_8 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_8);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_2);
@@ -2491,12 +2491,12 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let tops = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -2581,7 +2581,7 @@ unsafe fn pass_listed_n5(
             let shift = s::sub_i32x16(product, s::splat_i32(65));
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 320;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -2602,7 +2602,7 @@ unsafe fn pass_listed_n5(
             let found_6 = s::lookup_i8x64(change, index_2);
             let bits_4 = s::and_i8x64(found_6, found_4);
             let weights_2 = s::xor_i8x64(found_5, bits_4);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted = s::shr_u_i8x64::<1>(tops_3);
             let top_3 = s::and_i8x64(shifted, bits_2);
@@ -2620,7 +2620,7 @@ unsafe fn pass_listed_n5(
             let found_12 = s::lookup_i8x64(change, index_4);
             let bits_6 = s::and_i8x64(found_12, found_10);
             let weights_4 = s::xor_i8x64(found_11, bits_6);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
             let top_5 = s::and_i8x64(shifted_2, bits_2);
@@ -2638,7 +2638,7 @@ unsafe fn pass_listed_n5(
             let found_18 = s::lookup_i8x64(change, index_6);
             let bits_8 = s::and_i8x64(found_18, found_16);
             let weights_6 = s::xor_i8x64(found_17, bits_8);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
             let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
             let top_7 = s::and_i8x64(shifted_3, bits_2);
@@ -2809,7 +2809,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let codes_at = at * 192;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -2825,7 +2825,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -2840,7 +2840,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -3028,7 +3028,7 @@ unsafe fn pass_n2(
             let shift = s::sub_i32x16(product, s::splat_i32(21));
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -3038,7 +3038,7 @@ unsafe fn pass_n2(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_3 = s::lookup_i8x64(values, index_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -3101,7 +3101,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
@@ -3184,7 +3184,7 @@ unsafe fn pass_listed_n2(
             let shift = s::sub_i32x16(product, s::splat_i32(21));
             let float_factor = s::to_float_i32x16(factor);
             let codes_at = at * 128;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits_2);
             let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -3194,7 +3194,7 @@ unsafe fn pass_listed_n2(
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_3 = s::lookup_i8x64(values, index_2);
             let weights_4 = s::lookup_i8x64(values_2, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits_2);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -3263,24 +3263,24 @@ unsafe fn pass_mx4(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3344,7 +3344,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);
@@ -3406,24 +3406,24 @@ unsafe fn pass_listed_mx4(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3499,22 +3499,22 @@ unsafe fn pass_b8_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(-2139062144);
                 let weights = s::xor_i8x64(bytes, bits);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_2 = s::xor_i8x64(bytes_2, bits);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_3 = s::xor_i8x64(bytes_3, bits);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_4 = s::xor_i8x64(bytes_4, bits);
-                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_5 = s::xor_i8x64(bytes_5, bits);
-                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_6 = s::xor_i8x64(bytes_6, bits);
-                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
                 let weights_7 = s::xor_i8x64(bytes_7, bits);
-                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
                 let weights_8 = s::xor_i8x64(bytes_8, bits);
                 for row in 0..size {
                     let place = (first_row + row) * block_count + block;
@@ -3586,7 +3586,7 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..8 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::xor_i8x64(bytes, s::splat_i32_i8x64(-2139062144));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -3647,22 +3647,22 @@ unsafe fn pass_listed_b8_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_u_i8x16(scale_bytes);
                 let codes_at = at * 512;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(-2139062144);
                 let weights = s::xor_i8x64(bytes, bits);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_2 = s::xor_i8x64(bytes_2, bits);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_3 = s::xor_i8x64(bytes_3, bits);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_4 = s::xor_i8x64(bytes_4, bits);
-                let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let bytes_5 = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
                 let weights_5 = s::xor_i8x64(bytes_5, bits);
-                let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 320));
+                let bytes_6 = s::stream_once_i8x64(codes.after::<64>(codes_at, 320));
                 let weights_6 = s::xor_i8x64(bytes_6, bits);
-                let bytes_7 = s::stream_i8x64(codes.after::<64>(codes_at, 384));
+                let bytes_7 = s::stream_once_i8x64(codes.after::<64>(codes_at, 384));
                 let weights_7 = s::xor_i8x64(bytes_7, bits);
-                let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 448));
+                let bytes_8 = s::stream_once_i8x64(codes.after::<64>(codes_at, 448));
                 let weights_8 = s::xor_i8x64(bytes_8, bits);
                 for row in 0..size {
                     let row_number = k::load_i32(row_numbers.at::<4>(row));
@@ -3750,7 +3750,7 @@ unsafe fn pass_n4_by256(
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
                 let codes_at = at * 256;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -3759,17 +3759,17 @@ unsafe fn pass_n4_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -3841,7 +3841,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([
                         0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -3924,7 +3924,7 @@ unsafe fn pass_listed_n4_by256(
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(2));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(63));
                 let codes_at = at * 256;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([
@@ -3933,17 +3933,17 @@ unsafe fn pass_listed_n4_by256(
                 let weights = s::lookup_i8x64(values, index);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let index_4 = s::shr_u_i8x64::<4>(bytes_2);
                 let weights_4 = s::lookup_i8x64(values, index_4);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let index_6 = s::shr_u_i8x64::<4>(bytes_3);
                 let weights_6 = s::lookup_i8x64(values, index_6);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let index_7 = s::and_i8x64(bytes_4, bits_2);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -4026,17 +4026,17 @@ unsafe fn pass_l4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 256;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
@@ -4109,7 +4109,7 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -4176,17 +4176,17 @@ unsafe fn pass_listed_l4_by256(
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
                 let codes_at = at * 256;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let weights = s::and_i8x64(bytes, bits);
                 let weights_2 = s::shr_u_i8x64::<4>(bytes);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let weights_3 = s::and_i8x64(bytes_2, bits);
                 let weights_4 = s::shr_u_i8x64::<4>(bytes_2);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let weights_5 = s::and_i8x64(bytes_3, bits);
                 let weights_6 = s::shr_u_i8x64::<4>(bytes_3);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let weights_7 = s::and_i8x64(bytes_4, bits);
                 let weights_8 = s::shr_u_i8x64::<4>(bytes_4);
                 for row in 0..size {
@@ -4381,7 +4381,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
                     let product_2 = chunk * 3;
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product_2 * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + product_2 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
                     let sum = column + product_2 * 4;
@@ -4390,7 +4390,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                     });
                     let sum_2 = product_2 + 1;
-                    let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                    let bytes_2 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                     let bits_3 = s::and_i8x64(bytes_2, bits);
                     let sum_3 = column + sum_2 * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -4398,7 +4398,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                     });
                     let sum_4 = product_2 + 2;
-                    let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                    let bytes_3 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                     let bits_4 = s::and_i8x64(bytes_3, bits);
                     let sum_5 = column + sum_4 * 4;
                     k::repeat!(row in ROWS, 1, {
@@ -4599,7 +4599,7 @@ unsafe fn pass_n5_by256(
                 let product_2 = s::mul_i32x16(bits, lanes_3);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
                 let codes_at = at * 320;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -4622,7 +4622,7 @@ unsafe fn pass_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_4 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_4);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_2);
@@ -4640,7 +4640,7 @@ unsafe fn pass_n5_by256(
                 let found_12 = s::lookup_i8x64(change, index_4);
                 let bits_6 = s::and_i8x64(found_12, found_10);
                 let weights_4 = s::xor_i8x64(found_11, bits_6);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_2);
@@ -4658,7 +4658,7 @@ unsafe fn pass_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_8 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_8);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_2);
@@ -4743,12 +4743,12 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let tops = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, bits);
                     let before = top_bits[0];
                     let found = s::lookup_i8x64(masks, before);
@@ -4847,7 +4847,7 @@ unsafe fn pass_listed_n5_by256(
                 let product_2 = s::mul_i32x16(bits, lanes_3);
                 let shift = s::sub_i32x16(product_2, s::splat_i32(65));
                 let codes_at = at * 320;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
@@ -4870,7 +4870,7 @@ unsafe fn pass_listed_n5_by256(
                 let found_6 = s::lookup_i8x64(change, index_2);
                 let bits_4 = s::and_i8x64(found_6, found_4);
                 let weights_2 = s::xor_i8x64(found_5, bits_4);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let tops_3 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted = s::shr_u_i8x64::<1>(tops_3);
                 let top_3 = s::and_i8x64(shifted, bits_2);
@@ -4888,7 +4888,7 @@ unsafe fn pass_listed_n5_by256(
                 let found_12 = s::lookup_i8x64(change, index_4);
                 let bits_6 = s::and_i8x64(found_12, found_10);
                 let weights_4 = s::xor_i8x64(found_11, bits_6);
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let tops_5 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_2 = s::shr_u_i8x64::<2>(tops_5);
                 let top_5 = s::and_i8x64(shifted_2, bits_2);
@@ -4906,7 +4906,7 @@ unsafe fn pass_listed_n5_by256(
                 let found_18 = s::lookup_i8x64(change, index_6);
                 let bits_8 = s::and_i8x64(found_18, found_16);
                 let weights_6 = s::xor_i8x64(found_17, bits_8);
-                let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+                let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
                 let tops_7 = s::stream_i8x64(codes.after::<64>(codes_at, 256));
                 let shifted_3 = s::shr_u_i8x64::<3>(tops_7);
                 let top_7 = s::and_i8x64(shifted_3, bits_2);
@@ -5105,7 +5105,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let codes_at = at * 192;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -5121,7 +5121,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -5136,7 +5136,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                 });
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -5352,7 +5352,7 @@ unsafe fn pass_n2_by256(
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
                 let codes_at = at * 128;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -5362,7 +5362,7 @@ unsafe fn pass_n2_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -5436,7 +5436,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
@@ -5532,7 +5532,7 @@ unsafe fn pass_listed_n2_by256(
                 let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
                 let shift = s::sub_i32x16(product_2, s::splat_i32(21));
                 let codes_at = at * 128;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits_2);
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
@@ -5542,7 +5542,7 @@ unsafe fn pass_listed_n2_by256(
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_3 = s::lookup_i8x64(values, index_2);
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits_2);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -5621,24 +5621,24 @@ unsafe fn pass_mx4_by256(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);
@@ -5704,7 +5704,7 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);
@@ -5766,24 +5766,24 @@ unsafe fn pass_listed_mx4_by256(
             let shifted = s::shl_i32x16::<23>(scale);
             let power = s::mul_f32x16(s::bits_i32x16_f32x16(shifted), s::splat_f32(0.5));
             let codes_at = at * 256;
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
             let weights = s::lookup_i8x64(values, index);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let index_4 = s::shr_u_i8x64::<4>(bytes_2);
             let weights_4 = s::lookup_i8x64(values, index_4);
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let index_6 = s::shr_u_i8x64::<4>(bytes_3);
             let weights_6 = s::lookup_i8x64(values, index_6);
-            let bytes_4 = s::stream_i8x64(codes.after::<64>(codes_at, 192));
+            let bytes_4 = s::stream_once_i8x64(codes.after::<64>(codes_at, 192));
             let index_7 = s::and_i8x64(bytes_4, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let index_8 = s::shr_u_i8x64::<4>(bytes_4);

@@ -762,7 +762,7 @@ unsafe fn dot_b8<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..8 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::xor_i8x64(bytes, s::splat_i32_i8x64(-2139062144));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
@@ -807,7 +807,7 @@ unsafe fn dot_n4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([
                     0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -869,7 +869,7 @@ unsafe fn dot_l4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let sum = column + chunk * 4;
                 k::repeat!(row in ROWS, 8, {
@@ -921,7 +921,7 @@ unsafe fn dot_l6<const ROWS: usize>(
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
                 let product = chunk * 3;
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + product * 64));
                 let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                 let bits_2 = s::and_i8x64(bytes, bits);
                 let sum = column + product * 4;
@@ -930,7 +930,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                 });
                 let sum_2 = product + 1;
-                let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                let bytes_2 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                 let bits_3 = s::and_i8x64(bytes_2, bits);
                 let sum_3 = column + sum_2 * 4;
                 k::repeat!(row in ROWS, 8, {
@@ -938,7 +938,7 @@ unsafe fn dot_l6<const ROWS: usize>(
                     words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                 });
                 let sum_4 = product + 2;
-                let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                let bytes_3 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                 let bits_4 = s::and_i8x64(bytes_3, bits);
                 let sum_5 = column + sum_4 * 4;
                 k::repeat!(row in ROWS, 8, {
@@ -997,12 +997,12 @@ unsafe fn dot_n5<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-            let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+            let tops = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let mut top_bits = [s::and_i8x64(tops, bits); 2];
             top_bits[1] = s::shr_u_i8x64::<4>(tops);
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, bits);
                 let before = top_bits[0];
                 let found = s::lookup_i8x64(masks, before);
@@ -1076,7 +1076,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let codes_at = at * 192;
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
-            let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+            let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -1092,7 +1092,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                 words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
             });
-            let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+            let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
             let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let sum_2 = column + 4;
@@ -1107,7 +1107,7 @@ unsafe fn dot_n3<const ROWS: usize>(
                 let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                 words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
             });
-            let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+            let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
             let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let sum_4 = column + 8;
@@ -1187,7 +1187,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                 let weights = s::lookup_i8x64(values, index);
@@ -1260,7 +1260,7 @@ unsafe fn dot_mx4<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);
@@ -1321,7 +1321,7 @@ unsafe fn dot_b8_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..8 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::xor_i8x64(bytes, s::splat_i32_i8x64(-2139062144));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
@@ -1375,7 +1375,7 @@ unsafe fn dot_n4_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([
                         0, 11, 21, 30, 38, 45, 52, 58, 64, 70, 76, 82, 90, 98, 108, 120,
@@ -1446,7 +1446,7 @@ unsafe fn dot_l4_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let bits = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let sum = column + chunk * 4;
                     k::repeat!(row in ROWS, 8, {
@@ -1507,7 +1507,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
                     let product_2 = chunk * 3;
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + product_2 * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + product_2 * 64));
                     let bits = s::splat_i32_i8x64(0x3f3f_3f3f);
                     let bits_2 = s::and_i8x64(bytes, bits);
                     let sum = column + product_2 * 4;
@@ -1516,7 +1516,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         words[row] = s::dot4_u_i8x64(words[row], bits_2, s::splat_i32_i8x64(x));
                     });
                     let sum_2 = product_2 + 1;
-                    let bytes_2 = s::stream_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
+                    let bytes_2 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_2 * 64));
                     let bits_3 = s::and_i8x64(bytes_2, bits);
                     let sum_3 = column + sum_2 * 4;
                     k::repeat!(row in ROWS, 8, {
@@ -1524,7 +1524,7 @@ unsafe fn dot_l6_by256<const ROWS: usize>(
                         words[row] = s::dot4_u_i8x64(words[row], bits_3, s::splat_i32_i8x64(x));
                     });
                     let sum_4 = product_2 + 2;
-                    let bytes_3 = s::stream_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
+                    let bytes_3 = s::stream_once_i8x64(codes.at::<64>(codes_at + sum_4 * 64));
                     let bits_4 = s::and_i8x64(bytes_3, bits);
                     let sum_5 = column + sum_4 * 4;
                     k::repeat!(row in ROWS, 8, {
@@ -1592,12 +1592,12 @@ unsafe fn dot_n5_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 let masks = s::lanes_i8x16([0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1]);
-                let tops = s::stream_i8x64(codes.after::<64>(codes_at, 256));
+                let tops = s::stream_once_i8x64(codes.after::<64>(codes_at, 256));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let mut top_bits = [s::and_i8x64(tops, bits); 2];
                 top_bits[1] = s::shr_u_i8x64::<4>(tops);
                 for chunk in 0..4 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, bits);
                     let before = top_bits[0];
                     let found = s::lookup_i8x64(masks, before);
@@ -1683,7 +1683,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                 let codes_at = at * 192;
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
                 let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
                 let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([0, 15, 24, 31, 37, 44, 52, 63, 0, 15, 24, 31, 37, 44, 52, 63]);
@@ -1699,7 +1699,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum));
                     words[row] = s::dot4_u_i8x64(words[row], weights_2, s::splat_i32_i8x64(x));
                 });
-                let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
+                let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
                 let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let sum_2 = column + 4;
@@ -1714,7 +1714,7 @@ unsafe fn dot_n3_by256<const ROWS: usize>(
                     let x = k::load_i32(x_codes.at::<4>(code_at[row] + sum_3));
                     words[row] = s::dot4_u_i8x64(words[row], weights_4, s::splat_i32_i8x64(x));
                 });
-                let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
+                let bytes_3 = s::stream_once_i8x64(codes.after::<64>(codes_at, 128));
                 let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let sum_4 = column + 8;
@@ -1803,7 +1803,7 @@ unsafe fn dot_n2_by256<const ROWS: usize>(
                 let column = block * 32;
                 let mut words = [lanes; ROWS];
                 for chunk in 0..2 {
-                    let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                    let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                     let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                     let values = s::lanes_i8x16([0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31, 0, 13, 21, 31]);
                     let weights = s::lookup_i8x64(values, index);
@@ -1883,7 +1883,7 @@ unsafe fn dot_mx4_by256<const ROWS: usize>(
             let column = block * 32;
             let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..4 {
-                let bytes = s::stream_i8x64(codes.at::<64>(codes_at + chunk * 64));
+                let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
                 let values = s::lanes_i8x16([0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 24]);
                 let weights = s::lookup_i8x64(values, index);

@@ -1,6 +1,6 @@
 //! What a kernel's body refers to -> what must be bound above it, found out while the body is printed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
@@ -8,13 +8,15 @@ use quote::{format_ident, quote};
 use super::code::Code;
 use super::printer::Leaves;
 use crate::ir::places::Place;
-use crate::ir::{Op, Param, ParamId, Space, Ty, ValueId};
+use crate::ir::{Op, Param, ParamId, Space, Ty, ValueDef, ValueId};
 
 /// What a body needs bound, found out while it is printed.
 #[derive(Debug, Default)]
 pub(super) struct Env {
     /// Regions of the weight file.
     pub(super) weights: HashSet<ParamId>,
+    /// How often a place in them is read as bytes of a block.
+    pub(super) reads: HashMap<(ParamId, Place), u32>,
     /// Regions of every slot that are bound as one slot's.
     pub(super) of_a_slot: HashSet<ParamId>,
     /// Names of parameters, and whether the body refers to them.
@@ -43,6 +45,18 @@ impl Env {
                 .collect(),
             params: vec![(None, false); params.len()],
             ..Self::default()
+        }
+    }
+
+    /// Counts the reads of bytes of weights.
+    pub(super) fn count(&mut self, values: &[ValueDef], place: impl Fn(ValueId) -> Place) {
+        for value in values {
+            if let Op::Load { region, index, .. } = value.op
+                && value.ty == Ty::I8x64
+                && self.weights.contains(&region)
+            {
+                *self.reads.entry((region, place(index))).or_default() += 1;
+            }
         }
     }
 
@@ -144,11 +158,12 @@ impl Leaves for Env {
                 ..
             } => {
                 let slot = slot.map(&mut *operand);
-                let (base, place) = (operand(*index), place(*index));
-                let place = self.place(*region, slot, (&base, place), ty, "");
+                let (base, at) = (operand(*index), place(*index));
+                let place = self.place(*region, slot, (&base, at), ty, "");
                 // Codes come one after the other from memory.
-                let verb = match ty {
-                    Ty::I8x64 if self.weights.contains(region) => "stream",
+                let verb = match self.reads.get(&(*region, at)) {
+                    Some(1) if ty == Ty::I8x64 => "stream_once",
+                    Some(_) if ty == Ty::I8x64 => "stream",
                     _ => "load",
                 };
                 let load = memory_function(verb, ty);

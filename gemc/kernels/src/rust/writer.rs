@@ -49,9 +49,11 @@ impl<'a> Writer<'a> {
                 subscripts.insert(*at);
             }
         });
+        let mut env = Env::new(&kernel.params);
+        env.count(&kernel.values, |index| printer.uses.place(index));
         Self {
             printer,
-            env: Env::new(&kernel.params),
+            env,
             kernel,
             homes: Homes::of(kernel),
             outlines,
