@@ -7,7 +7,8 @@ packages whose text those files hold) and golden.safetensors (f32 outputs of the
 
     python examples/train/export_lm.py [--state last.pt] [--out examples/models/gem-lm] [--text-of DIR]
 
-`--text-of` takes tokenizer and texts from another checkpoint instead of the corpus, for a twin of it.
+`--text-of` takes tokenizer and texts from another checkpoint instead of the corpus, for a twin of it; but those of the domains that
+`--anew` names, whose documents the corpus has divided in another way since.
 """
 
 import argparse
@@ -29,12 +30,12 @@ TEXT_LIMIT = 64 << 10
 GOLDEN_LENGTHS = (1, 130, 300)
 
 
-def write_text(corpus, out):
+def write_text(corpus, out, domains=DOMAINS):
     """Whole held-out documents up to the limit, taken in turn from the packages. Returns {domain: packages}."""
     used = collections.defaultdict(set)
     for split in ("calibration", "evaluation"):
         (out / split).mkdir(parents=True, exist_ok=True)
-        for domain in DOMAINS:
+        for domain in domains:
             by_package = collections.defaultdict(list)
             for line in (corpus / split / f"{domain}.jsonl").read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)
@@ -54,14 +55,17 @@ def write_text(corpus, out):
     return used
 
 
-def write_sources(corpus, out, used):
+def write_sources(corpus, out, used, kept=()):
+    """Of the packages that are used, and `kept`: lines of other domains."""
     rows = [line.split("\t") for line in (corpus / "SOURCES.tsv").read_text().splitlines()]
     known = {(r[0], r[1]) for r in rows}
     missing = {(d, p) for d, ps in used.items() for p in ps} - known
     if missing:
         raise SystemExit(f"no source record for {sorted(missing)}")
-    kept = ["domain\tpackage\tversion\tlicences\n"] + ["\t".join(r) + "\n" for r in rows if r[1] in used[r[0]]]
-    (out / "SOURCES.tsv").write_text("".join(kept), encoding="utf-8")
+    lines = ["\t".join(r) + "\n" for r in rows if r[1] in used[r[0]]]
+    order = lambda line: DOMAINS.index(line.split("\t")[0])
+    lines = ["domain\tpackage\tversion\tlicences\n", *sorted([*kept, *lines], key=order)]
+    (out / "SOURCES.tsv").write_text("".join(lines), encoding="utf-8")
 
 
 def write_weights(state, out, threshold):
@@ -113,6 +117,7 @@ def main():
     parser.add_argument("--corpus", type=Path, default=CACHE / "corpus")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "models" / "gem-lm")
     parser.add_argument("--text-of", type=Path, help="a checkpoint whose tokenizer and texts this one has, too")
+    parser.add_argument("--anew", type=lambda text: text.split(","), default=[], help="domains whose texts come from the corpus all the same")
     parser.add_argument("--threshold", type=float, help="another threshold than the one trained for")
     args = parser.parse_args()
     torch.set_num_threads(2)
@@ -120,6 +125,10 @@ def main():
     write_weights(torch.load(args.state, weights_only=True), args.out, args.threshold)
     if args.text_of:
         copy_text(args.text_of, args.out)
+        if args.anew:
+            lines = (args.out / "SOURCES.tsv").read_text(encoding="utf-8").splitlines(keepends=True)[1:]
+            others = [line for line in lines if line.split("\t")[0] not in args.anew]
+            write_sources(args.corpus, args.out, write_text(args.corpus, args.out, args.anew), others)
     else:
         shutil.copy(args.corpus / "tokenizer.json", args.out / "tokenizer.json")
         write_sources(args.corpus, args.out, write_text(args.corpus, args.out))

@@ -606,7 +606,7 @@ def main():
     parser.add_argument("--lr", type=float, default=2.5e-3)
     parser.add_argument("--embed-lr", type=float, default=4e-3)
     parser.add_argument("--muon-lr", type=float, default=0.02)
-    parser.add_argument("--supervised", type=lambda text: [int(layer) for layer in text.split(",")], default=list(range(6)),
+    parser.add_argument("--supervised", type=lambda text: [int(layer) for layer in text.split(",")], default=[1, 3, 5],
                         help="layers whose routers learn to name domains; the others learn to share tokens out by what they are")
     parser.add_argument("--module-rate", type=float, default=1.0, help="times as fast as other weights of their kind")
     parser.add_argument("--general-rate", type=float, default=1.0, help="the same of general paths")

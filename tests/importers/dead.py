@@ -1,4 +1,4 @@
-"""The dead-weight report of gem-lm, and what leaving it out costs.
+"""The dead-weight report of gem-lm, in which nothing may be dead.
 
     nice python tests/importers/dead.py
 
@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import page
@@ -21,56 +20,36 @@ WORK = ROOT / "target" / "importers" / "dead"
 MODEL = ROOT / "examples" / "models" / "gem-lm"
 LIMIT = "1e-4"
 BITS = "4.25"
-ALIVE = tuple(f"model.layers.{layer}." for layer in (0, 1, 3, 4))
+# Modules that routers seldom choose, on purpose.
+RARE = {"model.layers.0.modules.0", "model.layers.2.modules.3", "model.layers.4.modules.6"}
 
 
 def gemc(*arguments):
     print("+ gemc", *map(str, arguments), file=sys.stderr, flush=True)
-    begin = time.monotonic()
     done = subprocess.run([str(GEMC), *map(str, arguments)], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"gemc {arguments[0]}: exit {done.returncode}")
-    return json.loads(done.stdout), time.monotonic() - begin
+    return json.loads(done.stdout)
 
 
 def check(dead):
-    """What must be named on gem-lm, and what must not."""
+    """Nothing is dead; what is too rare to be judged is what is rare on purpose."""
     verdicts = {branch["name"]: branch["verdict"] for branch in dead["branch"]}
-    loaded = [m for m in range(8) if m != 3]
-    expected = ["model.layers.2.general", *(f"model.layers.2.modules.{m}" for m in loaded)]
-    missing = [name for name in expected if verdicts.get(name) != "dead"]
-    wrong = [name for name, verdict in verdicts.items() if verdict == "dead" and name.startswith(ALIVE)]
-    if missing or wrong or verdicts.get("model.layers.2.modules.3") != "unmeasured":
-        sys.exit(f"not as expected: missing {missing}, wrong {wrong}: {verdicts}")
+    if verdicts != dict.fromkeys(RARE, "unmeasured"):
+        sys.exit(f"not as expected: {verdicts}")
 
 
 def main():
     WORK.mkdir(parents=True, exist_ok=True)
-    plans, planned = {}, {}
-    for name, more in (("whole", []), ("pruned", ["--prune", LIMIT])):
-        plans[name] = WORK / f"{name}.toml"
-        planned[name], seconds = gemc("plan", MODEL, "--effort", "low", "--bits", BITS, "-o", plans[name], "--json", *more)
-        planned[name]["seconds"] = seconds
-    dead = planned["pruned"]["dead"]
+    planned = gemc("plan", MODEL, "--effort", "low", "--bits", BITS, "--prune", LIMIT, "-o", WORK / "pruned.toml", "--json")
+    dead = planned["dead"]
     check(dead)
-    rows = [[f"`{branch['name']}`", branch["verdict"], f"{branch['tokens']:,}", *(f"{branch[key]:.1e}" if key in branch else "–"
-             for key in ("kl", "rounded_kl")), "left out" if branch.get("dropped") else ""] for branch in dead["branch"]]
-    verified = {name: gemc("verify", MODEL, "--plan", plan, "--backend", "jit", "--json")[0] for name, plan in plans.items()}
-    sizes = [[name, f"{report['weight_bytes']:,}", f"{report['kl_mean']:.6f}"] for name, report in verified.items()]
-    took = planned["pruned"]["seconds"] - planned["whole"]["seconds"]
+    rows = [[f"`{branch['name']}`", branch["verdict"], f"{branch['tokens']:,}"] for branch in dead["branch"]]
     text = f"""
-`gemc plan examples/models/gem-lm --effort low --prune {LIMIT}`: {dead['branches']} branches on {dead['tokens']:,} tokens of committed calibration text, {took:.0f} s
-more than without `--prune`. Named are those that are dead or unmeasured; KL in nats per token that reaches them, without them and with
-their weights in 8 bits (not measured where it cannot decide). Left out together they cost {dead['dropped_kl']:.1e} nats a token.
+`gemc plan examples/models/gem-lm --effort low --prune {LIMIT}`: of {dead['branches']} branches on {dead['tokens']:,} tokens of committed calibration text none
+is dead. Named are those that too few tokens reach to be judged, three modules that are rare on purpose:
 
-{page.table(["branch", "verdict", "tokens", "KL without it", "KL in 8 bits", ""], rows)}
-
-Whole and without them at {BITS} bits, as programs against the f32 model on evaluation text (`gemc verify --backend jit`, own routing):
-
-{page.table(["plan", "bytes that kernels read", "KL"], sizes)}
-
-Both have {BITS} bits a weight of what they hold: the whole model's plan gives dead weights two bits and spends theirs on the others, which is why
-it has more bytes and less KL.
+{page.table(["branch", "verdict", "tokens"], rows)}
 """
     page.write("dead", text)
 
