@@ -31,7 +31,8 @@ class Judge:
 
     def __init__(self, corpus, tokens):
         """`tokens`: of each domain."""
-        self.folder = Path(tempfile.mkdtemp(prefix="gemc-paper-"))
+        self.holder = tempfile.TemporaryDirectory(prefix="gemc-paper-")  # goes with the judge
+        self.folder = Path(self.holder.name)
         self.windows, self.bytes = {}, {}
         for domain in corpus.domains:
             taken, size = [], 0

@@ -24,7 +24,7 @@ CONTEXT, CONTINUATION, CHOICES = 96, 24, 4  # of a choice item, in tokens; conti
 class Windows:
     """Windows of one domain, spread over its documents."""
 
-    ids: list  # arrays of at most WINDOW + 0 ids
+    ids: list  # arrays of at most WINDOW ids
     documents: np.ndarray  # [windows], the document of each
     bytes: np.ndarray  # [windows], bytes of the predicted tokens: all but the first
 

@@ -57,7 +57,7 @@ pub struct Report {
     pub weight_bytes: Option<u64>,
     /// Figures by domain of the text.
     pub domains: BTreeMap<String, Figures>,
-    /// Sums by text; none where nobody asked for them.
+    /// Sums by text, in order of domains and of texts in them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<TextFigures>,
     /// Routing agreement by routed site.
