@@ -71,6 +71,9 @@ def matched_reads_between_the_best_points():
     near(read(points, 0.1), 0.05)
     d, at, f_a, f_c = matched(points, [(0.3, 0.05)])
     near([d, at, f_a, f_c], [1 - 0.05 / 0.2, 0.3, 0.2, 0.05])
+    # Where A forgets nothing there is no ratio, and none that is beyond all bounds.
+    assert matched([(0.2, -0.01), (0.5, 0.2)], [(0.2, 0.001)])[0] == 0.0
+    assert matched([(0.2, -0.01)], [(0.2, -0.02)])[0] == 1.0
     # What it gained only by forgetting less than nothing counts as nothing.
     near(matched(points, [(0.3, -0.1)])[0], 1.0)
     near(ratio_less_one(np.array([0.1, -0.2]), np.array([0.4, 0.4])), [0.75, 1.0])

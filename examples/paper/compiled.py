@@ -1,5 +1,6 @@
 """A trained model -> a checkpoint, and what gemc says of it at each width: the judge of whatever is quantised."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,9 @@ from models import merged
 from text import GEM_LM, ROOT, Windows
 
 
+LENGTH = 128  # tokens of a text that gemc judges
+
+
 def gemc():
     """The command: what GEMC names, else the newest build of this repository, else what is on the path."""
     built = [ROOT / "target" / profile / "gemc" for profile in ("release", "ci", "debug")]
@@ -27,50 +31,62 @@ def gemc():
 
 
 class Judge:
-    """Short texts of every domain in a folder, as gemc reads them."""
+    """The beginning of documents of every domain, spread over all of them, in a folder, as gemc reads them: one window each."""
 
-    def __init__(self, corpus, tokens):
-        """`tokens`: of each domain."""
+    def __init__(self, corpus, tokens, cells):
+        """`tokens`: of each domain, about."""
         self.holder = tempfile.TemporaryDirectory(prefix="gemc-paper-")  # goes with the judge
-        self.folder = Path(self.holder.name)
-        self.windows, self.bytes = {}, {}
+        self.folder, self.cells, self.windows = Path(self.holder.name), cells, {}
+        digest = hashlib.sha256()
         for domain in corpus.domains:
-            taken, size = [], 0
-            for _, text in corpus.texts("judged", domain):
-                ids = corpus.encode([text])[0]
-                if len(ids) < 2:
-                    continue
-                taken.append((text, ids))
-                size += len(ids)
-                if size >= tokens:
-                    break
-            lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text, _ in taken]
-            (self.folder / f"{domain}.jsonl").write_text("".join(lines), encoding="utf-8")
-            cut = [(n, ids[i:i + 256]) for n, (_, ids) in enumerate(taken) for i in range(0, len(ids), 256)]
-            cut = [(n, w) for n, w in cut if len(w) > 1]
-            self.windows[domain] = Windows([w for _, w in cut], np.array([n for n, _ in cut]), np.array([corpus.bytes_of[w[1:]].sum() for _, w in cut]))
-
-    def bits(self, domain, total):
-        return total / np.log(2) / self.windows[domain].bytes.sum()
+            first = {}
+            for document, text in corpus.texts("judged", domain):
+                first.setdefault(document, text)
+            documents, count = list(first.values()), max(1, tokens // LENGTH)
+            taken = min(count, len(documents))
+            texts = [beginning(corpus.tokenizer, documents[i * len(documents) // taken]) for i in range(taken)]
+            ids = corpus.encode(texts)
+            texts, ids = zip(*[(text, of) for text, of in zip(texts, ids) if len(of) > 1])
+            lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
+            (self.folder / f"{domain}.jsonl").write_text(lines, encoding="utf-8")
+            digest.update(lines.encode())
+            self.windows[domain] = Windows(list(ids), np.arange(len(ids)), np.array([corpus.bytes_of[w[1:]].sum() for w in ids]))
+        self.digest, self.version = digest.hexdigest(), run(gemc(), "--version").strip()
 
     def here(self, model):
-        """{domain: bits a byte}, by PyTorch."""
-        return {d: float(self.bits(d, nats(model, w).sum())) for d, w in self.windows.items()}
+        """{domain: nats of each text}, by PyTorch."""
+        return {d: nats(model, w) for d, w in self.windows.items()}
 
     def there(self, model, bits):
-        """({domain: bits a byte of gemc's f32 reference}, the same of the compiled program, by gemc."""
+        """({domain: nats of each text by gemc's f32 reference}, the same of the compiled program); asked once."""
+        state = hashlib.sha256()
+        for name, value in sorted(model.state_dict().items()):
+            state.update(name.encode() + value.contiguous().numpy().tobytes())
+        key = {"what": "gemc", "model": state.hexdigest(), "text": self.digest, "bits": bits, "version": self.version}
+        if self.cells.has(key):
+            return self.cells.get(key)
         with tempfile.TemporaryDirectory(prefix="gemc-paper-") as folder:
             export(model, Path(folder))
-            arguments = [gemc(), "verify", folder, "--texts", str(self.folder), "--per-document", "--json", "--tokens", "1000000000",
-                         "--bits", bits, "--backend", "jit", "--threads", "2"]
-            done = subprocess.run(arguments, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(arguments)}: {done.stderr.strip()}")
-        sums = {d: [0.0, 0.0] for d in self.windows}
-        for text in json.loads(done.stdout)["texts"]:
-            sums[text["domain"]][0] += text["nats_reference"]
-            sums[text["domain"]][1] += text["nats"]
-        return tuple({d: float(self.bits(d, s[which])) for d, s in sums.items()} for which in (0, 1))
+            told = run(gemc(), "verify", folder, "--texts", str(self.folder), "--per-document", "--json", "--tokens", "1000000000", "--bits", bits,
+                       "--backend", "jit", "--threads", "2")
+        found = [{d: np.zeros(len(w.ids)) for d, w in self.windows.items()} for _ in range(2)]
+        for document in json.loads(told)["documents"]:
+            for of, which in zip(found, ("nats_reference", "nats")):
+                of[document["domain"]][document["document"]] = document[which]
+        return self.cells.put(key, tuple(found))
+
+
+def beginning(tokenizer, text):
+    """So much of a text as its first tokens are, which may be read in another way at the end."""
+    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+    return text if len(offsets) <= LENGTH else text[:offsets[LENGTH - 1][1]]
+
+
+def run(*arguments):
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def latency():
@@ -78,11 +94,8 @@ def latency():
     found = {}
     with tempfile.TemporaryDirectory(prefix="gemc-paper-") as folder:
         for target in ("pi4", "pixel6"):
-            done = subprocess.run([gemc(), "plan", str(GEM_LM.parent / "gem-cls"), "--target", target, "--bits", "4.25", "--effort", "low",
-                                   "-o", f"{folder}/plan.toml", "--json"], capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(done.stderr.strip())
-            plan = json.loads(done.stdout)
+            plan = json.loads(run(gemc(), "plan", str(GEM_LM.parent / "gem-cls"), "--target", target, "--bits", "4.25", "--effort", "low",
+                                  "-o", f"{folder}/plan.toml", "--json"))
             found[target] = {"milliseconds": plan["predicted_ms"], "projected": plan["projected"], "bits": plan["bits_per_weight"]}
     return found
 

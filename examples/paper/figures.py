@@ -26,9 +26,13 @@ class Draws:
             self.weights[domain] = np.concatenate([np.ones((1, len(of))), drawn])
         self.bytes = {d: self.weights[d] @ (self.of[d] @ w.bytes) for d, w in windows.items()}
 
+    def sums(self, domain, values):
+        """[1 + resamples]: sums of something that each window of a domain has."""
+        return self.weights[domain] @ (self.of[domain] @ values)
+
     def bits(self, domain, nats):
         """[1 + resamples]: bits a byte of a domain."""
-        return self.weights[domain] @ (self.of[domain] @ nats) / LN2 / self.bytes[domain]
+        return self.sums(domain, nats) / LN2 / self.bytes[domain]
 
 
 def interval(values):
@@ -112,10 +116,13 @@ def read(points, at):
 
 
 def matched(points_a, points_c):
-    """(D at the largest plasticity that both reach, that plasticity, forgetting of both there); points of one resample."""
+    """(D at the largest plasticity that both reach, that plasticity, forgetting of both there); points of one resample.
+
+    A draw in which A forgets nothing there has no ratio: D is 0 where the other forgets more than nothing, else 1."""
     at = min(max(p for p, _ in points_a), max(p for p, _ in points_c))
     f_a, f_c = read(points_a, at), read(points_c, at)
-    return 1 - max(f_c, 0.0) / max(f_a, 1e-9), at, f_a, f_c
+    d = 1 - max(f_c, 0.0) / f_a if f_a > 1e-9 else float(f_c <= 0)
+    return d, at, f_a, f_c
 
 
 def ranks(values):

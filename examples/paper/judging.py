@@ -1,7 +1,5 @@
 """A model and windows -> nats of every window, continuation choices, routing, and what is left with an older model's routing."""
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -30,10 +28,6 @@ def nats(model, windows):
     return np.array(found)
 
 
-def bits_a_byte(nats_, windows):
-    return float(nats_.sum() / math.log(2) / windows.bytes.sum())
-
-
 @torch.no_grad()
 def chosen(model, items):
     """[items]: which continuation is the most probable."""
@@ -43,12 +37,18 @@ def chosen(model, items):
         ids = torch.from_numpy(np.concatenate([item.ids for item in part]))
         if isinstance(model, Selecting):  # the context decides, not what is offered
             context = ids[:, :CONTEXT]
-            logits = model.answer(ids, model.choose(context, torch.ones_like(context, dtype=torch.bool)))
-        else:
-            logits = model(ids).logits
-        score = -nats_of_tokens(logits, ids)[:, CONTEXT - 1:].sum(1)
+            logits = model.answer(ids, model.choose(context, torch.ones_like(context, dtype=torch.bool)))[:, CONTEXT - 1:]
+        else:  # the head of what is scored alone
+            hidden, _ = model.model(ids)
+            logits = F.linear(hidden[:, CONTEXT - 1:], model.model.embed_tokens.weight)
+        score = -nats_of_tokens(logits, ids[:, CONTEXT - 1:]).sum(1)
         found += score.view(len(part), CHOICES).argmax(1).tolist()
     return found
+
+
+def right(items, found):
+    """[items]: whether the continuation that belongs there was chosen."""
+    return [item.answer == k for item, k in zip(items, found)]
 
 
 def macro_f1(answers, found):
@@ -61,14 +61,14 @@ def macro_f1(answers, found):
 
 
 @torch.no_grad()
-def routes(model, windows):
-    """[layers, tokens]: the module that each token fires, -1 for none; empty for a dense model."""
-    found = []
+def nats_and_routes(model, windows):
+    """(as `nats`, [layers, tokens]: the module that each token fires, -1 for none) of a routed model."""
+    found, routes = [], []
     for ids, predicted in windows.batches():
-        real = whole(predicted)
-        routing = model(ids).routing
-        found.append(torch.stack([torch.where(r.flag, r.domain, -1)[real] for r in routing.values()]))
-    return torch.cat(found, 1).numpy().astype(np.int8)
+        out, real = model(ids), whole(predicted)
+        found += (nats_of_tokens(out.logits, ids) * predicted).double().sum(1).tolist()
+        routes.append(torch.stack([torch.where(r.flag, r.domain, -1)[real] for r in out.routing.values()]))
+    return np.array(found), torch.cat(routes, 1).numpy().astype(np.int8)
 
 
 class Forced:

@@ -32,9 +32,10 @@ def config_of(settings, family, domains):
 def most_routed(model, batches):
     """{layer: the module to which most tokens' highest probability goes}."""
     counts = {}
-    for ids, _ in batches:
+    for ids, predicted in batches:
+        real = torch.cat([torch.ones(len(ids), 1, dtype=torch.bool), predicted], 1)
         for layer, routing in model(ids).routing.items():
-            chosen = torch.bincount(routing.p.argmax(-1).flatten(), minlength=routing.p.shape[-1])
+            chosen = torch.bincount(routing.p.argmax(-1)[real], minlength=routing.p.shape[-1])
             counts[layer] = counts.get(layer, 0) + chosen
     return {layer: int(c.argmax()) for layer, c in counts.items()}
 

@@ -35,7 +35,8 @@ def signs(by_order):
 
 
 def one_sign(by_order, sign):
-    return all((low > 0) if sign > 0 else (high < 0) for _, low, high in by_order)
+    """Of the figure, in every order."""
+    return all(sign * is_ > 0 for is_, _, _ in by_order)
 
 
 class Page:
@@ -54,37 +55,44 @@ class Page:
         _, low, high = found["over orders"]
         return (high < 0 if sign < 0 else low > 0) and one_sign(found["by order"], sign)
 
+    def matched(self, arm):
+        return (self.r["matched"] or {}).get(arm)
+
     def verdict_43(self):
         dense = self.arms.get("A", {}).get("measures", {}).get("forgetting")
-        if dense is None or not self.r["matched"]:
+        matched = self.matched("C")
+        if dense is None or not matched:
             return "not run"
-        if dense[0] < self.settings["statistics"]["nothing_to_forget"]:
+        if matched["D"] is None or dense[0] < self.settings["statistics"]["nothing_to_forget"]:
             return "nothing to forget: no ratio"
-        _, low, high = self.r["matched"]["D"]
+        is_, low, high = matched["D"]
+        if not all(d * is_ > 0 for d in matched["by order"]):
+            return "not decided: orders differ in sign"
         return "holds" if low >= 0.43 else "compatible" if high >= 0.43 else "refuted at this scale"
 
     def verdict_routing(self):
         less, final = self.less("C - E"), self.less("C - E", "final")
         if less is None:
             return "not run"
-        return "credited" if less and final else "no credit: " + ("an adapter for each window, without token routing, is not worse in "
-               + " and ".join(w for w, ok in (("forgetting", less), ("the final mean", final)) if not ok))
+        return "credited" if less and final else "no credit: that it is better than an adapter for each window is not shown in " + " and ".join(
+            w for w, ok in (("forgetting", less), ("the final mean", final)) if not ok)
 
     def verdict_distillation(self):
         dense, routed = self.less("G - A"), self.less("H - B")
         if dense is None:
             return "not run"
         if not dense:
-            return "no credit: A with distillation does not forget less in every order"
-        return "not decided: H and B were not run" if routed is None else "credited" if routed else "no credit: H does not forget less than B in every order"
+            return "no credit: that A forgets less with distillation is not shown"
+        return "not decided: H and B were not run" if routed is None else "credited" if routed else "no credit: that H forgets less than B is not shown"
 
     def verdict_brittle(self):
         rho = self.r["compiled"]["brittle"]["rho"]
         return "not run" if rho is None else "holds" if rho[2] < 0 else "not seen"
 
     def verdict_range(self, values, low, high):
-        inside = sum(low <= v <= high for v in values)
-        return f"in range for {inside} of {len(values)} domains"
+        """`values`: with intervals."""
+        inside, apart = sum(low <= v[0] <= high for v in values), sum(v[2] < low or v[1] > high for v in values)
+        return f"in range for {inside} of {len(values)} domains, outside of it by their interval for {apart}"
 
     # ---- sections ---------------------------------------------------------------------
 
@@ -92,11 +100,11 @@ class Page:
         one = self.r["after_one_stage"]
         falls = [v["perplexity_falls_by"] for v in one.values()]
         choice = [v["base_choice_falls_by"] for v in one.values()]
-        matched, raw = self.r["matched"], self.r["ratios"].get("C", {}).get("raw")
+        matched, raw = self.matched("C"), self.r["ratios"].get("C", {}).get("raw")
         latency = self.r["latency"]
         f1 = self.arms.get("C", {}).get("choice_mean")
         times = ", ".join(f"{name} {of['milliseconds']:.1f} ms" for name, of in latency.items())
-        percents = lambda values: ", ".join(f"{100 * v:.1f} %" for v in values) or "–"
+        percents = lambda values: ", ".join(f"{100 * v[0]:.1f} % ({100 * v[1]:.0f} to {100 * v[2]:.0f})" for v in values) or "–"
         kept = self.r["compiled"]["kept"]
         rows = [
             ["forgetting is prevented by 43 % (abstract: by the weighted distillation framework)", "D of C against A at equal plasticity",
@@ -114,7 +122,7 @@ class Page:
              "holds, projected" if all(of["milliseconds"] < 100 for of in latency.values()) else "fails, projected"],
             ["DSI, GG and CDTR go with compression", "rho of GG with bits", shown(self.r["compiled"]["brittle"]["rho"]), self.verdict_brittle()],
             ["tuned models survive quantisation", "share of the gain on new domains that is left at the least bits",
-             ", ".join(f"{arm} {100 * list(of.values())[-1]:.0f} %" for arm, of in kept.items()), "reported"]]
+             ", ".join(f"{arm} {100 * list(of.values())[-1][0]:.0f} %" for arm, of in kept.items()), "reported"]]
         return table(["the paper says", "measured here", "seen (95 %)", "verdict by protocol.toml"], rows)
 
     def measures(self):
@@ -122,7 +130,9 @@ class Page:
         names = [n for n in names if any(n in of["measures"] for of in self.arms.values())]
         rows = [[arm, f"{of['rate']:g}", *(shown(of["measures"].get(n)) for n in names), f"{of['choice_mean']:.3f}", f"{of['weights_trained']:,}",
                  f"{of['weights_stored']:,}", f"{of['seconds_a_stage']:.0f}"] for arm, of in self.arms.items()]
-        return table(["arm", "rate", *(n.replace("_", " ") for n in names), "choice-F1", "weights trained", "weights stored", "seconds a stage"], rows)
+        for name, of in self.r["bounds"].items():
+            rows.append([name, "", *(shown(of["final"]) if n == "final" else "" for n in names), f"{of['choice_mean']:.3f}", "", "", ""])
+        return table(["arm", "rate", *(n.replace("_", " ") for n in names), "choice-F1", "weights trained", "numbers kept", "seconds a stage"], rows)
 
     def orders(self):
         rows = []
@@ -140,7 +150,7 @@ class Page:
     def kept(self):
         compiled = self.r["compiled"]
         widths = self.r["settings"]["bits"]
-        rows = [[arm, *(f"{100 * of[w]:.1f}" for w in widths)] for arm, of in compiled["kept"].items()]
+        rows = [[arm, *(f"{100 * of[w][0]:.1f} ({100 * of[w][1]:.0f} to {100 * of[w][2]:.0f})" for w in widths)] for arm, of in compiled["kept"].items()]
         return table(["gain kept, %", *(f"{w} bits" for w in widths)], rows)
 
     def brittle(self):
@@ -157,8 +167,9 @@ class Page:
         return f"PyTorch's and gemc's f32 bits a byte differ by at most {100 * worst:.4f} % over {len(self.r['compiled']['agreement'])} checkpoints."
 
     def long(self):
-        rows = [[arm, n + 1, " ".join(f"{v:.3f}" for v in of["base_rise_by_lap"])] for arm, each in self.r["long"].items() for n, of in enumerate(each)]
-        return table(["arm", "order", "rise on the base's domains after 0, 1, 2, 3 laps, bits a byte"], rows)
+        rows = [[arm, n + 1, " ".join(f"{v[0]:.3f}" for v in of["rise"]), shown(of["slope_of_rise"]), " ".join(f"{v[0]:.3f}" for v in of["gained"]),
+                 shown(of["slope_of_gain"])] for arm, each in self.r["long"].items() for n, of in enumerate(each)]
+        return table(["arm", "order", "rise on the base's domains after 0, 1, 2, 3 laps", "a lap", "gained by a lap's stages", "a lap"], rows)
 
     def latency(self):
         """The third experiment, where it was run."""
@@ -186,9 +197,9 @@ class Page:
 
     def pictures(self):
         found = {"plane.svg": pictures.plane({a: (of["measures"]["plasticity"], of["measures"]["forgetting"]) for a, of in self.arms.items()})}
-        matched = self.r["matched"]
-        if matched:
-            found["matched.svg"] = pictures.curves(matched["points"], matched["curves"], matched["plasticity"][0])
+        for arm, of in (self.r["matched"] or {}).items():
+            names = ("A", arm)
+            found[f"matched-{arm}.svg"] = pictures.curves(dict(zip(names, of["points"])), dict(zip(names, of["curves"])), of["plasticity"][0])
         for arm, of in self.arms.items():
             l, names = of["l"][0], self.settings["domains"]["orders"][0]
             rise = [[at[d] - l[0][d] for d in self.domains] for at in l]
@@ -209,21 +220,28 @@ class Page:
         return pictures.matrix(order, columns, [[-v for v in row] for row in means], [[f"{100 * v:.0f} %" for v in row] for row in means],
                                f"where tokens go, mean over layers: {name}")
 
+    def equal(self, arm, of):
+        """D of first stages, in words."""
+        d = f"D {shown(of['D'])}" if of["D"] else "no ratio, for one of them has nothing to show"
+        return (f"Equal plasticity, first stages: at {of['plasticity'][0]:.3f} A forgets {of['forgetting']['A']:.3f} and {arm} {of['forgetting']['other']:.3f}; {d}; by order "
+                f"{', '.join(f'{v:.2f}' for v in of['by order'])}; A had less than {self.settings['statistics']['nothing_to_forget']} to forget in "
+                f"{100 * of['draws_with_nothing_to_forget']:.0f} % of draws.\n")
+
     def text(self):
         s, scale = self.settings, self.r["settings"]
-        matched = self.r["matched"]
+        ends = self.r["rates"]["at an end"]
         lines = [
             "# Fragile Mastery, put to the test", "",
             "Made by `examples/paper/report.py` from `examples/paper/results.json`; a test holds the page to it. What is run, measured and how it is judged",
             f"stands in `examples/paper/protocol.toml`, committed before the first run. Scale: `--{self.r['scale']}`; stages of {scale['stage_tokens']:,} tokens,",
             f"bases of {scale['base_tokens']:,}, {scale['orders']} orders. Figures in bits a byte, with 95 % intervals by drawing documents and orders anew.", "",
             "## Verdicts", "", self.claims(),
-            "Matched D is of first stages: at a plasticity of " + (f"{matched['plasticity'][0]:.3f} A forgets {matched['forgetting']['A']:.3f} and C "
-            f"{matched['forgetting']['C']:.3f}; D by order: {', '.join(f'{d:.2f}' for d in matched['by order'])}." if matched else "– (not run)."), "",
+            *(self.equal(arm, of) for arm, of in (self.r["matched"] or {}).items()),
+            *([f"The best rate of {', '.join(ends)} is at an end of those tried.", ""] if ends else []),
             "What was guessed before the first run: " + s["guess"]["text"] + ".", "",
             "## Arms", "", *(f"- {name}: {what}" for name, what in s["arms"].items() if name in self.arms or name == "Z"), "", self.measures(),
             "![forgetting against plasticity](paper/plane.svg)", "",
-            *(["![first stages at every rate](paper/matched.svg)", ""] if matched else []),
+            *(f"![first stages of A and {arm} at every rate](paper/matched-{arm}.svg)\n" for arm in self.r["matched"] or {}),
             "## Differences, by order", "", self.orders(),
             "## Routing", "", "![where the base's tokens go](paper/routes-base.svg)", "",
             *(f"![where tokens go after the last stage of {a}](paper/routes-{a}.svg)\n" for a, of in self.arms.items() if "routes" in of), self.drift(),
@@ -237,6 +255,8 @@ class Page:
             f"- GEM stores {self.r['bases']['gem']['weights'] / self.r['bases']['dense']['weights']:.1f} times the dense twin's weights before the first stage, and grows.",
             "- Embeddings are tied and frozen in C and E, which is a handicap on multilingual.",
             "- The tokenizer has seen all domains; training and judged text come from the same packages, never from the same document.",
+            "- D and E do not go through gemc: an adapter is a part of the dense twin's weights there.",
+            "- Training windows are 257 tokens of the training stream and may cross the ends of documents.",
             "- E's selector reads a whole window before it is judged on it, which C's routers do not.",
             f"- Models of {self.r['bases']['dense']['weights'] / 1e6:.1f} million weights and one seed an order say nothing about large ones.",
             f"- The planted fault (arm A with rate 0) gave forgetting {self.r['planted_fault']['forgetting']:g} and plasticity {self.r['planted_fault']['plasticity']:g}.", "",

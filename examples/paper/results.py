@@ -4,8 +4,8 @@ import numpy as np
 
 from compiled import Judge, latency
 from figures import Chain, Draws, curve, drift, final, fragility, gains, interval, matched, over_orders, ratio_less_one, spearman
-from judging import bits_a_byte, macro_f1
-from schedule import MATCHED, best_rates, chains, first, first_stages, laps, planted
+from judging import macro_f1, right
+from schedule import at_an_end, best_rates, chains, first, first_stages, laps, planted
 from training import GEM_ARMS
 
 ROUND = 5
@@ -25,10 +25,11 @@ class Results:
         self.stages, self.settings, self.scale, self.name = stages, stages.settings, stages.scale, name
         resamples = self.settings["statistics"]["resamples"]
         self.draws = Draws(stages.judged, resamples)
-        self.last_draws = Draws({d: stages.last(d) for d in stages.domains}, resamples)
+        self.last_draws = Draws(stages.last, resamples)
         self.best, self.gains = best_rates(stages)
         self.bases = {family: stages.base(family) for family in ("dense", "gem")}
         self.runs = chains(self.settings, self.scale, self.best)
+        self.joint = next((stages.stage(run, 0) for run in self.runs if run["arm"] == "J"), None)
         self.chains = {}
         for run in self.runs:
             if run["arm"] != "J":
@@ -47,21 +48,20 @@ class Results:
         """Of the bases: bits a byte by domain, the choices, and where tokens go."""
         found = {}
         for family, cell in self.bases.items():
-            of = {"bits": {d: bits_a_byte(n, self.stages.judged[d]) for d, n in cell["nats"].items()}, "choice": self.choice(cell),
-                  "weights": sum(p.numel() for p in cell["model"].parameters())}
+            of = {"bits": {d: float(self.draws.bits(d, n)[0]) for d, n in cell["nats"].items()}, "choice": self.choice(cell["chosen"]),
+                  "final": interval(final(self.last_draws, cell)), "weights": sum(p.numel() for p in cell["model"].parameters())}
             if family == "gem":
                 of["routes"] = shares(cell["routes"], len(self.settings["domains"]["base"]))
             found[family] = of
         return found
 
-    def choice(self, cell):
+    def choice(self, chosen):
         """{domain: macro-F1}."""
-        return {d: macro_f1([item.answer for item in self.stages.items(d)], found) for d, found in cell["chosen"].items()}
+        return {d: macro_f1([item.answer for item in self.stages.items[d]], found) for d, found in chosen.items()}
 
     def sequences(self):
         """Of every arm: l of every order, and the measures over orders with intervals and by order."""
-        joint = next((self.stages.stage(run, 0) for run in self.runs if run["arm"] == "J"), None)
-        joint = joint and {d: self.draws.bits(d, n) for d, n in joint["nats"].items()}
+        joint = self.joint and {d: self.draws.bits(d, n) for d, n in self.joint["nats"].items()}
         found = {}
         for arm, of in self.chains.items():
             measures = {"forgetting": [c.forgetting() for c in of], "backward_transfer": [c.backward() for c in of],
@@ -69,7 +69,7 @@ class Results:
                         "final": [final(self.last_draws, c.cells[-1]) for c in of]}
             if joint:
                 measures["intransigence"] = [c.intransigence(joint) for c in of]
-            choice = [self.choice(c.cells[-1]) for c in of]
+            choice = [self.choice(c.cells[-1]["chosen"]) for c in of]
             end = of[0].cells[-1]
             found[arm] = {
                 "rate": self.best[arm], "measures": {k: interval(over_orders(v)) for k, v in measures.items()},
@@ -103,129 +103,153 @@ class Results:
                 found[f"{a} - {b}, {measure}"] = {"over orders": interval(over_orders(each)), "by order": [interval(e) for e in each]}
         return found
 
+    def bounds(self):
+        """What all domains at once reach, and the base untouched."""
+        cells = {"Z": self.bases["dense"], "J": self.joint}
+        return {name: {"final": interval(final(self.last_draws, cell)), "choice_mean": float(np.mean(list(self.choice(cell["chosen"]).values())))}
+                for name, cell in cells.items() if cell}
+
     def ratios(self):
-        """D for each routed arm against A."""
+        """D of each arm against A, each at its own rate; none where A has nothing to forget."""
         if "A" not in self.chains:
             return {}
         found, dense = {}, [c.forgetting() for c in self.chains["A"]]
+        enough = over_orders(dense)[0] >= self.settings["statistics"]["nothing_to_forget"]
         for arm in ("C", "E", "F", "G", "B", "H"):
             if arm in self.chains:
                 each = [ratio_less_one(c.forgetting(), a) for c, a in zip(self.chains[arm], dense)]
                 whole = ratio_less_one(over_orders([c.forgetting() for c in self.chains[arm]]), over_orders(dense))
-                found[arm] = {"raw": interval(whole), "by order": [interval(e) for e in each]}
+                found[arm] = {"raw": interval(whole) if enough else None, "by order": [interval(e) for e in each]}
         return found
 
     def first_points(self):
         """{arm: {(rate, share): [orders] of (plasticity, forgetting) as arrays}} of the first stages."""
-        base = self.settings["domains"]["base"]
-        half = {d: w.first((len(w.ids) + 1) // 2) for d, w in self.stages.judged.items()}
-        draws = Draws(half, self.settings["statistics"]["resamples"])
-        found = {}
+        base, found = self.settings["domains"]["base"], {}
         for run in first_stages(self.settings, self.scale):
             arm, domain = run["arm"], run["order"][0]
-            if arm not in MATCHED:
+            if arm not in self.scale["matched"]:
                 continue
             cell, before = first(self.stages, run), self.bases[self.family(arm)]
-            cut = lambda nats: {d: nats[d][part(len(nats[d]), len(half[d].ids))] for d in nats}
-            l0 = {d: draws.bits(d, n) for d, n in cut(before["nats"]).items()}
-            for share, nats in [*cell["inside"].items(), (1.0, cut(cell["nats"]))]:
-                l = {d: draws.bits(d, n) for d, n in nats.items()}
+            l0 = {d: self.draws.bits(d, n) for d, n in before["nats"].items()}
+            for share, nats in [*cell["inside"].items(), (1.0, cell["nats"])]:
+                l = {d: self.draws.bits(d, n) for d, n in nats.items()}
                 point = (l0[domain] - l[domain], np.mean([l[d] - l0[d] for d in base], 0))
                 found.setdefault(arm, {}).setdefault((run["rate"], share), []).append(point)
         return found
 
     def matched(self):
-        """D at equal plasticity in the first stage."""
+        """{arm: D against A at equal plasticity in the first stage}; none where neither has learnt anything, or A has nothing to forget."""
         points = self.first_points()
-        if not all(arm in points for arm in MATCHED):
-            return None
-        means = {arm: {key: tuple(np.mean([p[i] for p in of], 0) for i in (0, 1)) for key, of in found.items()} for arm, found in points.items()}
-        at = lambda arm, k: [(float(p[k]), float(f[k])) for p, f in means[arm].values()]
-        count = len(next(iter(means["A"].values()))[0])
-        each = [matched(at("A", k), at("C", k)) for k in range(count)]
-        if each[0][1] <= 0:
-            return None  # neither has learnt anything
-        orders = len(next(iter(points["A"].values())))
-        one = lambda arm, n: [(float(of[n][0][0]), float(of[n][1][0])) for of in points[arm].values()]
-        return {"D": interval(np.array([d for d, *_ in each])), "plasticity": interval(np.array([p for _, p, _, _ in each])),
-                "forgetting": {"A": each[0][2], "C": each[0][3]}, "by order": [matched(one("A", n), one("C", n))[0] for n in range(orders)],
-                "points": {arm: [{"rate": r, "share": s, "plasticity": float(p[0]), "forgetting": float(f[0])} for (r, s), (p, f) in of.items()]
-                           for arm, of in means.items()},
-                "curves": {arm: curve(at(arm, 0)) for arm in MATCHED}}
+        return {arm: self.matched_with(points["A"], points[arm]) for arm in points if arm != "A" and "A" in points}
+
+    def matched_with(self, dense, other):
+        means = [{key: tuple(over_orders([p[i] for p in of]) for i in (0, 1)) for key, of in found.items()} for found in (dense, other)]
+        at = lambda of, k: [(float(p[k]), float(f[k])) for p, f in of.values()]
+        count = len(next(iter(means[0].values()))[0])
+        each = [matched(at(means[0], k), at(means[1], k)) for k in range(count)]
+        least = self.settings["statistics"]["nothing_to_forget"]
+        enough = each[0][1] > 0 and each[0][2] >= least
+        orders = len(next(iter(dense.values())))
+        one = lambda found, n: [(float(of[n][0][0]), float(of[n][1][0])) for of in found.values()]
+        shown = [[{"rate": r, "share": s, "plasticity": float(p[0]), "forgetting": float(f[0])} for (r, s), (p, f) in of.items()] for of in means]
+        return {"D": interval(np.array([d for d, *_ in each])) if enough else None, "plasticity": interval(np.array([p for _, p, _, _ in each])),
+                "forgetting": {"A": each[0][2], "other": each[0][3]}, "draws_with_nothing_to_forget": float(np.mean([f < least for _, _, f, _ in each[1:]])),
+                "by order": [matched(one(dense, n), one(other, n))[0] for n in range(orders)], "points": shown,
+                "curves": [curve(at(of, 0)) for of in means]}
 
     def after_one_stage(self):
         """The paper's fragility: of A after its first stage, perplexity on the new domain and the base's choices; DSI, GG, CDTR."""
-        l0 = {d: bits_a_byte(n, self.stages.judged[d]) for d, n in self.bases["dense"]["nats"].items()}
-        found = {}
+        found, dense = {}, self.bases["dense"]
+        l0 = {d: float(self.draws.bits(d, n)[0]) for d, n in dense["nats"].items()}
         for chain in self.chains.get("A", []):
             source, cell = chain.order[0], chain.cells[1]
-            windows = self.stages.judged[source]
-            tokens = sum(len(w) - 1 for w in windows.ids)
-            fall = np.exp((self.bases["dense"]["nats"][source].sum() - cell["nats"][source].sum()) / tokens)
-            tuned = {d: bits_a_byte(n, self.stages.judged[d]) for d, n in cell["nats"].items()}
+            tokens = np.array([len(w) - 1 for w in self.stages.judged[source].ids])
+            count = self.draws.sums(source, tokens)
+            falls = 1 - np.exp((self.draws.sums(source, cell["nats"][source]) - self.draws.sums(source, dense["nats"][source])) / count)
+            run = {"arm": "A", "rate": self.best["A"], "order": chain.order, "seed": self.seed_of(chain.order), "tokens": self.scale["stage_tokens"]}
+            tuned = {d: float(v[0]) for d, v in chain.l[1].items()}
             g = gains(l0, tuned, source)
-            before, after = (np.mean([self.choice(of)[d] for d in self.settings["domains"]["base"]]) for of in (self.bases["dense"], cell))
-            found[source] = {"perplexity_falls_by": float(1 - 1 / fall), "base_choice_falls_by": float(1 - after / max(before, 1e-9)),
+            found[source] = {"perplexity_falls_by": interval(falls), "base_choice_falls_by": interval(self.choice_falls(self.stages.choices_after(run))),
                              "gains": g, **fragility(g, source)}
         return found
+
+    def seed_of(self, order):
+        return self.settings["domains"]["orders"].index(order) + 1
+
+    def choice_falls(self, after):
+        """By which share accuracy on the base's domains falls, items drawn anew within each domain: [1 + resamples]."""
+        random, base = np.random.default_rng(4), self.settings["domains"]["base"]
+        sums = np.zeros((2, self.settings["statistics"]["resamples"] + 1))
+        for d in base:
+            hits = np.array([right(self.stages.items[d], chosen[d]) for chosen in (self.bases["dense"]["chosen"], after)], dtype=float)
+            drawn = random.multinomial(hits.shape[1], np.full(hits.shape[1], 1 / hits.shape[1]), sums.shape[1] - 1)
+            sums += hits @ np.concatenate([np.ones((1, hits.shape[1])), drawn]).T
+        return 1 - sums[1] / np.maximum(sums[0], 1e-9)
 
     # ---- through gemc --------------------------------------------------------------
 
     def compiled(self, tell):
         """Agreement in f32, gains kept at each width, and whether fragility goes with bits."""
-        judge, bits = Judge(self.stages.corpus, self.scale["compiled_tokens"]), self.scale["bits"]
+        judge, bits = Judge(self.stages.corpus, self.scale["compiled_tokens"], self.stages.cells), self.scale["bits"]
         models = {"dense": self.bases["dense"]["model"], "gem": self.bases["gem"]["model"]}
         for arm in ("A", "C", "F", "G", "H"):
             if arm in self.chains:
                 models[arm] = self.chains[arm][0].cells[-1]["model"]
         singles = {c.order[0]: c.cells[1]["model"] for c in self.chains.get("A", [])}
+        draws = Draws(judge.windows, self.settings["statistics"]["resamples"])
         agreement, at = {}, {}
         every = [*models.items(), *((f"A after {d}", m) for d, m in singles.items())]
         for n, (name, model) in enumerate(every):
             here = judge.here(model)
+            at[name, "f32"] = {d: draws.bits(d, of) for d, of in here.items()}
             for width in bits:
                 tell(f"gemc verify: {name} at {width} bits, {n + 1} of {len(every)}")
                 f32, found = judge.there(model, width)
-                agreement[name] = max(abs(f32[d] / here[d] - 1) for d in here)
-                at[name, "f32"], at[name, width] = here, found
-        return {"agreement": agreement, "bits": {name: {w: of for (m, w), of in at.items() if m == name} for name, _ in every},
-                "kept": self.kept(at, bits), "brittle": self.brittle(at, bits, list(singles))}
+                agreement[name] = max(abs(f32[d].sum() / here[d].sum() - 1) for d in here)
+                at[name, width] = {d: draws.bits(d, of) for d, of in found.items()}
+        plain = {name: {w: {d: float(v[0]) for d, v in of.items()} for (m, w), of in at.items() if m == name} for name, _ in every}
+        return {"agreement": agreement, "bits": plain, "kept": self.kept(at, bits), "brittle": self.brittle(plain, bits, list(singles)),
+                "documents": {d: len(w.ids) for d, w in judge.windows.items()}}
 
     def kept(self, at, bits):
-        """Of what an arm gained on new domains from the base to the end, the share that is left at so many bits."""
+        """Of what an arm gained on new domains from the base to the end of order 1, the share that is left at so many bits."""
         new, found = self.settings["domains"]["new"], {}
         for arm in self.chains:
             if (arm, "f32") not in at:
                 continue
             base = self.family(arm)
-            gain = {w: np.mean([at[base, w][d] - at[arm, w][d] for d in new]) for w in ("f32", *bits)}
-            found[arm] = {w: float(gain[w] / gain["f32"]) for w in bits}
+            gain = {w: np.mean([at[base, w][d] - at[arm, w][d] for d in new], 0) for w in ("f32", *bits)}
+            found[arm] = {w: interval(gain[w] / gain["f32"]) for w in bits}
         return found
 
-    def brittle(self, at, bits, sources):
-        """GG of each source at each width; rho of GG with bits over them, sources drawn anew."""
-        table = {s: {w: fragility(gains(at["dense", w], at[f"A after {s}", w], s), s) for w in ("f32", *bits)} for s in sources}
+    def brittle(self, plain, bits, sources):
+        """GG of each source at each width; rho of GG with bits over them, sources drawn anew; and of what GG differs from f32's."""
+        table = {s: {w: fragility(gains(plain["dense"][w], plain[f"A after {s}"][w], s), s) for w in ("f32", *bits)} for s in sources}
         if len(sources) < 2 or len(bits) < 3:
-            return {"table": table, "rho": None}
-        random, rho = np.random.default_rng(3), []
+            return {"table": table, "rho": None, "rho_of_differences": None}
+        rho = {"rho": [], "rho_of_differences": []}
+        random = np.random.default_rng(3)
         for n in range(self.settings["statistics"]["resamples"] + 1):
             drawn = sources if n == 0 else [sources[i] for i in random.integers(0, len(sources), len(sources))]
-            # A source's level is its own; what is asked is whether it moves with bits.
-            rows = [(float(w), table[s][w]["GG"] - table[s]["f32"]["GG"]) for s in drawn for w in bits]
-            rho.append(spearman(*zip(*rows)) if len({g for _, g in rows}) > 1 else 0.0)
-        return {"table": table, "rho": interval(np.array(rho))}
+            for name, less in (("rho", 0.0), ("rho_of_differences", 1.0)):
+                rows = [(float(w), table[s][w]["GG"] - less * table[s]["f32"]["GG"]) for s in drawn for w in bits]
+                rho[name].append(spearman(*zip(*rows)) if len({g for _, g in rows}) > 1 else 0.0)
+        return {"table": table, **{name: interval(np.array(of)) for name, of in rho.items()}}
 
     # ---- long-term degradation ------------------------------------------------------
 
     def long(self):
+        """By lap: the rise on the base's domains, and what its stages gained; slopes a lap."""
         found = {}
         for run in laps(self.settings, self.best):
-            chain = self.chain(run)
-            length = len(self.settings["domains"]["new"])
-            base = self.settings["domains"]["base"]
-            per_lap = [float(np.mean([chain.l[k][d][0] - chain.l[0][d][0] for d in base])) for k in range(0, len(run["order"]) + 1, length)]
-            found.setdefault(run["arm"], []).append({"order": run["order"][:length], "base_rise_by_lap": per_lap,
-                                                     "final": [float(v[0]) for v in chain.l[-1].values()]})
+            chain, base = self.chain(run), self.settings["domains"]["base"]
+            each = len(self.settings["domains"]["new"])
+            count = len(run["order"]) // each
+            rise = [np.mean([chain.l[each * lap][d] - chain.l[0][d] for d in base], 0) for lap in range(count + 1)]
+            gained = [np.mean([chain.l[k][d] - chain.l[k + 1][d] for k, d in enumerate(run["order"]) if k // each == lap], 0) for lap in range(count)]
+            found.setdefault(run["arm"], []).append({
+                "order": run["order"][:each], "rise": [interval(r) for r in rise], "gained": [interval(g) for g in gained],
+                "slope_of_rise": interval((rise[-1] - rise[1]) / (count - 1)), "slope_of_gain": interval((gained[-1] - gained[0]) / (count - 1))})
         return found
 
     def fault(self):
@@ -235,18 +259,15 @@ class Results:
 
     def all(self, tell, with_laps):
         documents = {d: int(len(np.unique(w.documents))) for d, w in self.stages.judged.items()}
+        devices = latency()  # first what may fail soon
         found = {"scale": self.name, "settings": self.scale, "documents": documents, "rates": {"chosen": self.best, "gains": {
-            arm: {str(r): g for r, g in of.items()} for arm, of in self.gains.items()}}, "planted_fault": self.fault(),
-            "bases": self.bases_figures(), "arms": self.sequences(), "differences": self.differences(), "ratios": self.ratios(),
-            "matched": self.matched(), "after_one_stage": self.after_one_stage(), "compiled": self.compiled(tell), "latency": latency()}
+            arm: {str(r): g for r, g in of.items()} for arm, of in self.gains.items()}, "at an end": at_an_end(self.best, self.gains)},
+            "planted_fault": self.fault(), "bases": self.bases_figures(), "bounds": self.bounds(), "arms": self.sequences(),
+            "differences": self.differences(), "ratios": self.ratios(), "matched": self.matched(), "after_one_stage": self.after_one_stage(),
+            "compiled": self.compiled(tell), "latency": devices}
         if with_laps:
             found["long"] = self.long()
         return rounded(found)
-
-
-def part(length, taken):
-    """Which windows `Windows.first` takes."""
-    return [i * length // taken for i in range(taken)]
 
 
 def shares(routes, modules):

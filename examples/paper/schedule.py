@@ -9,8 +9,6 @@ from cells import Cells
 from stages import Stages
 from training import prepare
 
-MATCHED = ("A", "C")  # arms whose first stages run at every rate in every order: what `matched` compares
-
 COUNTER, STAGES = multiprocessing.get_context("fork").Value("d", 0.0), None  # tokens trained; set before the workers are forked
 
 
@@ -31,11 +29,11 @@ def runs_of(settings, scale):
 
 
 def first_stages(settings, scale):
-    """Runs of one stage: every rate, in order 1 for all arms and in every order for those that are matched."""
+    """Runs of one stage: every rate, in order 1 for all arms and in every order for those that are compared at equal plasticity."""
     found = []
     for seed, order in runs_of(settings, scale):
         for arm in scale["arms"]:
-            if arm == "J" or seed > 1 and arm not in MATCHED:
+            if arm == "J" or seed > 1 and arm not in scale["matched"]:
                 continue
             found += [{"arm": arm, "rate": rate, "order": order[:1], "seed": seed, "tokens": scale["stage_tokens"]} for rate in rates(settings, scale)]
     return found
@@ -54,6 +52,11 @@ def best_rates(stages):
             before, after = first(stages, run)["validation"]
             gains.setdefault(run["arm"], {})[run["rate"]] = before - after
     return {arm: max(of, key=of.get) for arm, of in gains.items()}, gains
+
+
+def at_an_end(best, gains):
+    """Arms whose best rate is the first or the last of several: a larger or smaller one might be better."""
+    return [arm for arm, rate in best.items() if len(gains[arm]) > 1 and rate in (min(gains[arm]), max(gains[arm]))]
 
 
 def first(stages, run):
@@ -101,6 +104,8 @@ def make(job):
         STAGES.base(what)
     elif kind == "first":
         first(STAGES, what)
+    elif kind == "choices":
+        STAGES.choices_after(what)
     else:
         STAGES.stage(what, len(what["order"]) - 1)
 
@@ -109,7 +114,9 @@ def tokens_of(job, stages):
     """That are left to be trained."""
     kind, what = job
     if kind == "base":
-        return 0 if stages.cells.has(stages.base_key(what)) else stages.scale["base_tokens"]
+        return 0 if stages.cells.has(stages.model_key(what)) else stages.scale["base_tokens"]
+    if kind == "choices":
+        return 0
     if kind == "first":
         return 0 if stages.cells.has(stages.stage_key(longer(stages, what), 0)) else what["tokens"]
     return sum(what["tokens"] for k in range(len(what["order"])) if not stages.cells.has(stages.stage_key(what, k)))
@@ -130,7 +137,7 @@ class Hands:
         while left:
             done, _ = concurrent.futures.wait(left, timeout=30, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in done:
-                future.result()
+                self.result(future)
                 del left[future]
             trained = COUNTER.value - before
             if trained and whole:
@@ -138,3 +145,11 @@ class Hands:
                 rest = minutes * max(0.0, whole - trained) / trained
                 print(f"{title}: {trained / 1e6:.2f} of {whole / 1e6:.2f} M tokens, {len(jobs) - len(left)} of {len(jobs)} done, "
                       f"{minutes:.1f} min, about {rest:.0f} min left", file=sys.stderr, flush=True)
+
+    def result(self, future):
+        """What is queued is not made where something has failed."""
+        try:
+            future.result()
+        except BaseException:
+            self.pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -14,7 +14,7 @@ def lengths_of(real):
 @torch.no_grad()
 def summary(model, ids, real):
     """[B, d]: the mean over a window's tokens of what the head reads."""
-    hidden = model(ids).hidden
+    hidden, _ = model.model(ids)
     return (hidden * real[..., None]).sum(1) / lengths_of(real)
 
 
@@ -27,6 +27,7 @@ class Selecting(nn.Module):
         self.tuned = nn.ModuleList()
         self.serving = []  # of each known domain: which of `tuned`, or -1 for the base
         self.means, self.scatter, self.count = [], 0.0, 0
+        self.adapters = []  # weights of each
 
     def learn(self, batches, serving):
         """Stores the statistics of one domain; `serving` as in the list."""
@@ -36,9 +37,14 @@ class Selecting(nn.Module):
         self.count += len(rows) - 1
         self.serving.append(serving)
 
-    def add(self, adapted, batches):
-        """A domain with its adapter."""
+    def statistics(self):
+        """Numbers that the selector keeps."""
+        return sum(m.numel() for m in self.means) + self.scatter.numel()
+
+    def add(self, adapted, weights, batches):
+        """A domain with its adapter, of so many weights."""
         self.tuned.append(merged(adapted))
+        self.adapters.append(weights)
         self.learn(batches, len(self.tuned) - 1)
 
     @torch.no_grad()

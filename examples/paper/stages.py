@@ -1,11 +1,15 @@
 """Bases and stages as cells: each is trained once, judged, and kept with its model."""
 
-from judging import Forced, chosen, nats, routes
+import hashlib
+
+import numpy as np
+
+from judging import Forced, chosen, nats, nats_and_routes
 from selecting import Selecting
 from text import Corpus
-from training import ADAPTER_ARMS, GEM_ARMS, Arm, Batches, statistics_of, train_base, train_stage
+from training import GEM_ARMS, Arm, Batches, statistics_of, train_base, train_stage
 
-STATISTICS_WINDOWS = 64  # of training text, for what routers read and what the selector compares
+STATISTICS_WINDOWS = 64  # of training text, for what routers read, what the selector compares and which module is copied
 VALIDATION_WINDOWS = 32
 
 
@@ -19,42 +23,44 @@ class Stages:
     def __init__(self, settings, scale, cells, small, progress):
         self.settings, self.scale, self.cells, self.progress = settings, scale, cells, progress
         domains = settings["domains"]
-        self.domains = domains["base"] + domains["new"]
+        self.domains, self.small = domains["base"] + domains["new"], small
         self.corpus = Corpus(self.domains, small)
-        self.small = small
-        self.judged = {d: self.corpus.windows("judged", d).first(scale["judged_windows"]) for d in self.domains}
-        self.held = {}
+        windows = {d: self.corpus.windows("judged", d) for d in self.domains}
+        self.judged = {d: w.first(scale["judged_windows"]) for d, w in windows.items()}
+        self.last = {d: w.first(scale["final_windows"]) for d, w in windows.items()}
+        self.items = {d: self.corpus.items(d, scale["items"]) for d in self.domains}
+        self.validation = {d: self.corpus.windows("validation", d).first(VALIDATION_WINDOWS) for d in self.domains}
+        self.known = {d: self.known_windows(d) for d in self.domains}
+        self.train_text, self.judged_text = self.digests()
 
-    def once(self, what, make):
-        """Text that few cells need, made when it is needed."""
-        if what not in self.held:
-            self.held[what] = make()
-        return self.held[what]
-
-    def validation(self, domain):
-        return self.once(("validation", domain), lambda: self.corpus.windows("validation", domain).first(VALIDATION_WINDOWS))
-
-    def known(self, domain):
+    def known_windows(self, domain):
         """Windows of training text, whose statistics may be kept."""
-        def make():
-            text = self.corpus.texts("train", domain) if self.small else None
-            windows = self.corpus.windows("train", domain) if text else self.corpus.windows_of_stream(domain, STATISTICS_WINDOWS)
-            return windows.first(STATISTICS_WINDOWS)
-        return self.once(("known", domain), make)
+        if self.small:
+            return self.corpus.windows("train", domain).first(STATISTICS_WINDOWS)
+        return self.corpus.windows_of_stream(domain, STATISTICS_WINDOWS)
 
-    def last(self, domain):
-        """All windows that the end is judged on."""
-        return self.once(("last", domain), lambda: self.corpus.windows("judged", domain).first(self.scale["final_windows"]))
-
-    def items(self, domain):
-        return self.once(("items", domain), lambda: self.corpus.items(domain, self.scale["items"]))
+    def digests(self):
+        """Of all text that is trained on, and of all that chooses or judges: cells of other text are not taken."""
+        train, judged = hashlib.sha256(), hashlib.sha256()
+        for d in self.domains:
+            train.update(np.asarray(self.corpus.stream(d), dtype=np.int64).tobytes())
+            for of in (self.judged, self.last, self.validation, self.known):
+                for ids in of[d].ids:
+                    judged.update(np.asarray(ids, dtype=np.int64).tobytes())
+                judged.update(of[d].documents.astype(np.int64).tobytes())
+            for item in self.items[d]:
+                judged.update(item.ids.astype(np.int64).tobytes())
+        return train.hexdigest(), judged.hexdigest()
 
     # ---- keys: everything that decides what is in a cell --------------------------------
 
+    def model_key(self, family):
+        """Of a trained base, whatever it is judged on."""
+        settings = {k: self.settings[k] for k in ("domains", "model")}
+        return {"what": f"base-{family}", "settings": settings, "tokens": self.scale["base_tokens"], "text": self.train_text}
+
     def base_key(self, family):
-        settings = {k: self.settings[k] for k in ("text", "domains", "model")}
-        return {"what": f"base-{family}", "settings": settings, "tokens": self.scale["base_tokens"], "small": self.small,
-                "judged": [self.scale["judged_windows"], self.scale["final_windows"], self.scale["items"]]}
+        return {"what": f"judged-{family}", "model": self.model_key(family), "text": self.judged_text}
 
     def stage_key(self, run, place):
         """`run`: {"arm", "rate", "order": domains in their order, "seed", "tokens"}."""
@@ -70,22 +76,47 @@ class Stages:
 
     # ---- making ---------------------------------------------------------------------
 
-    def base(self, family):
-        key = self.base_key(family)
+    def base_model(self, family):
+        key = self.model_key(family)
         if self.cells.has(key):
             return self.cells.get(key)
-        model = train_base(self.settings, self.scale, self.corpus, family, self.progress)
-        cell = {"model": model, "nats": {d: nats(model, w) for d, w in self.judged.items()}, **self.ended(model)}
+        unfinished = self.cells.unfinished(key)
+        model = train_base(self.settings, self.scale, self.corpus, family, self.progress, unfinished)
+        self.cells.put(key, model)
+        unfinished.drop()
+        return model
+
+    def base(self, family):
+        """A base with its model, judged."""
+        key, model = self.base_key(family), self.base_model(family)
+        if self.cells.has(key):
+            return self.cells.get(key) | {"model": model}
+        cell = {**self.judge(model, family), **self.ended(model)}
         if family == "gem":
             base = self.settings["domains"]["base"]
-            cell["statistics"] = {m: statistics_of(model, self.known(d).batches()) for m, d in enumerate(base)}
-            cell["routes"] = {d: routes(model, w) for d, w in self.judged.items()}
-        return self.cells.put(key, cell)
+            cell["statistics"] = {m: statistics_of(model, self.known[d].batches()) for m, d in enumerate(base)}
+        return self.cells.put(key, cell) | {"model": model}
+
+    def judge(self, model, family):
+        """Nats of the judged windows, and where their tokens go."""
+        if family == "dense":
+            return {"nats": {d: nats(model, w) for d, w in self.judged.items()}}
+        found = {d: nats_and_routes(model, w) for d, w in self.judged.items()}
+        return {"nats": {d: n for d, (n, _) in found.items()}, "routes": {d: r for d, (_, r) in found.items()}}
 
     def ended(self, model):
         """What is judged of bases and of ends alone: more text, and the choices."""
-        return {"last": {d: nats(model, self.last(d)) for d in self.domains},
-                "chosen": {d: chosen(model, self.items(d)) for d in self.domains}}
+        return {"last": {d: nats(model, w) for d, w in self.last.items()}, "chosen": self.choices(model)}
+
+    def choices(self, model):
+        return {d: chosen(model, items) for d, items in self.items.items()}
+
+    def choices_after(self, run):
+        """{domain: choices} after the first stage of a run."""
+        key = {"what": "choices", "stage": self.stage_key(run, 0)}
+        if self.cells.has(key):
+            return self.cells.get(key)
+        return self.cells.put(key, self.choices(self.stage(run, 0)["model"]))
 
     def stage(self, run, place):
         """One stage after those before it, from cells or trained now."""
@@ -98,30 +129,27 @@ class Stages:
     def trained(self, run, place, before):
         name, domain, seed = run["arm"], run["order"][place], run["seed"]
         start = before["model"].base if isinstance(before["model"], Selecting) else before["model"]
-        arm = Arm(self.settings, name, start, domain, 100 * seed + place, before.get("statistics"), self.validation(domain))
+        arm = Arm(self.settings, name, start, domain, 100 * seed + place, before.get("statistics"), self.known[domain])
         inside = {}
-        half = {d: w.first((len(w.ids) + 1) // 2) for d, w in self.judged.items()}
 
         def at_point(share):
-            inside[share] = {d: nats(arm.model, w) for d, w in half.items()}
+            inside[share] = {d: nats(arm.model, w) for d, w in self.judged.items()}
 
-        validation = [float(nats(before["model"], self.validation(domain)).sum())]
-        first = place == 0 and name not in ADAPTER_ARMS
-        seconds = train_stage(self.settings, arm, self.batches(run, place), run["tokens"], run["rate"], self.scale["points"] if first else [],
-                              at_point, self.progress)
+        validation = [float(nats(before["model"], self.validation[domain]).sum())]
+        points = self.scale["points"] if place == 0 and name in self.scale["matched"] else []
+        seconds = train_stage(self.settings, arm, self.batches(run, place), run["tokens"], run["rate"], points, at_point, self.progress)
         model = self.selecting(before["model"], arm, domain) if name == "E" else arm.model
-        validation.append(float(nats(model, self.validation(domain)).sum()))
-        cell = {"model": model, "nats": {d: nats(model, w) for d, w in self.judged.items()}, "inside": inside, "validation": validation,
-                "seconds": seconds, "weights_trained": arm.weights_trained(), "weights_stored": sum(p.numel() for p in model.parameters())}
-        if name in GEM_ARMS:
-            own = statistics_of(model, self.known(domain).batches())
-            cell["statistics"] = before["statistics"] | {arm.label: own}
-            cell["routes"] = {d: routes(model, w) for d, w in self.judged.items()}
-        if place == 0 and name == "A":  # what usual tuning does to the base's domains
-            cell["chosen"] = {d: chosen(model, self.items(d)) for d in self.domains}
+        validation.append(float(nats(model, self.validation[domain]).sum()))
+        cell = {"model": model, **self.judge(model, family_of(name)), "inside": inside, "validation": validation, "seconds": seconds,
+                "weights_trained": arm.weights_trained()}
+        if name == "C":
+            cell["statistics"] = before["statistics"] | {arm.label: statistics_of(model, self.known[domain].batches())}
+        elif name in GEM_ARMS:
+            cell["statistics"] = {}
+        cell["weights_stored"] = stored(cell, name)
         if self.ends(run, place):
             cell |= self.ended(model)
-            if name in GEM_ARMS and place:
+            if name in GEM_ARMS and 0 < place < len(self.settings["domains"]["new"]):
                 cell["forced"] = self.forced(run, place, model)
         return cell
 
@@ -133,7 +161,7 @@ class Stages:
         older = [self.corpus.stream(d) for d in dict.fromkeys(earlier) if d != domain] if run["arm"] == "F" else []
         rows = self.settings["model"]["rows"]
         skip = run["order"][:place].count(domain) * (run["tokens"] // (rows * 256)) * rows
-        return Batches(self.settings, streams, older, 1000 * run["seed"], skip)
+        return Batches(self.settings, streams, older, (1000 * run["seed"], place), skip)
 
     def selecting(self, before, arm, domain):
         """E: the base with one adapter more."""
@@ -141,15 +169,24 @@ class Stages:
         if not isinstance(model, Selecting):
             model = Selecting(before)
             for d in self.settings["domains"]["base"]:
-                model.learn(self.known(d).batches(), -1)
-        model.add(arm.model, self.known(domain).batches())
+                model.learn(self.known[d].batches(), -1)
+        model.add(arm.model, arm.weights_trained(), self.known[domain].batches())
         return model
 
     def forced(self, run, place, model):
         """{domain: nats with the routing of the stage that taught it}, of all but the last."""
         found, base = {}, self.settings["domains"]["base"]
-        older = self.base("gem")["model"]
+        older = self.base_model("gem")
         found |= {d: Forced(model, older).nats(self.judged[d]) for d in base}
         for k, domain in enumerate(run["order"][:place]):
             found[domain] = Forced(model, self.stage(run, k)["model"]).nats(self.judged[domain])
         return found
+
+
+def stored(cell, name):
+    """Numbers that an arm keeps: weights, and statistics that it trains or selects by."""
+    model = cell["model"]
+    if name == "E":  # adapters stand beside the base's weights, not in copies of it
+        return sum(p.numel() for p in model.base.parameters()) + sum(model.adapters) + model.statistics()
+    statistics = sum(mean.numel() + factor.numel() for of in cell.get("statistics", {}).values() for mean, factor in of.values())
+    return sum(p.numel() for p in model.parameters()) + statistics

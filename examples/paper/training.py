@@ -14,6 +14,7 @@ from text import batches
 from train_lm import Clusters, add_modules_sorted, bound_scar, entropy_weights, rate_factor, steer, threshold_at
 
 GEM_ARMS, ADAPTER_ARMS = ("B", "C", "C0", "H"), ("D", "E")
+SAVE_EVERY = 240  # seconds, of a base
 SCAR_START = 0.3  # of the output map's first size, as in train_lm.py
 
 
@@ -32,8 +33,8 @@ def cross_entropy(logits, ids):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
-def train_base(settings, scale, corpus, family, progress):
-    """The model before any stage, on the base domains; both families see the same batches."""
+def train_base(settings, scale, corpus, family, progress, unfinished):
+    """The model before any stage, on the base domains; both families see the same batches. It saves itself on its way."""
     m, base = settings["model"], settings["domains"]["base"]
     model = build(config_of(settings, family, base), 0)
     steps = scale["base_tokens"] // (m["rows"] * 256)
@@ -46,7 +47,21 @@ def train_base(settings, scale, corpus, family, progress):
     if routed:
         with torch.no_grad():
             model.model.layers[m["scar_layer"]].scar.out.weight.mul_(SCAR_START)
-    for step in range(steps):
+    begun, saved = 0, time.monotonic()
+    kept = unfinished.load()
+    if kept:
+        begun = kept["step"]
+        model.load_state_dict(kept["model"])
+        optimizer.load_state_dict(kept["optimizer"])
+        data.epoch, data.next = kept["data"]["epoch"], kept["data"]["next"]
+        certainty, fired = kept["steered"]
+        if routed:
+            clusters.phase, clusters.load, clusters.recent = kept["clusters"]
+    for step in range(begun, steps):
+        if time.monotonic() - saved > SAVE_EVERY:
+            unfinished.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "data": data.state(),
+                             "steered": (certainty, fired), "clusters": routed and (clusters.phase, clusters.load, clusters.recent)})
+            saved = time.monotonic()
         place = step / steps
         optimizer.param_groups[0]["lr"] = m["base_rate"] * rate_factor(place)
         if routed:
@@ -113,8 +128,9 @@ def negative_losses(settings, model, statistics, generator):
 class Arm:
     """What one arm trains in one stage, and how."""
 
-    def __init__(self, settings, name, before, domain, seed, statistics, validation):
-        """`before`: the model at the start; `statistics`: {module: of what routers read in its domain}, for C."""
+    def __init__(self, settings, name, before, domain, seed, statistics, known):
+        """`before`: the model at the start; `statistics`: {module: of what routers read in its domain}, for C; `known`: windows
+        of the domain's training text."""
         self.settings, self.name, self.statistics = settings, name, statistics
         self.teacher = before if name in ("G", "H") else None
         self.generator = torch.Generator().manual_seed(seed)
@@ -123,7 +139,7 @@ class Arm:
             known = before.config.domains
             # A domain that returns trains the module that it has.
             self.label = known.index(domain) if domain in known else len(known)
-            self.model = copy.deepcopy(before) if domain in known else grown(settings, before, domain, most_routed(before, validation.batches()))
+            self.model = copy.deepcopy(before) if domain in known else grown(settings, before, domain, most_routed(before, known.batches()))
         else:
             self.model = copy.deepcopy(before)
         self.trained = self.choose(seed)
@@ -186,15 +202,17 @@ class Batches:
     """A stage's batches: the new text (streams of one or, for J, of several domains), for F with older domains' windows among it."""
 
     def __init__(self, settings, new, older, seed, skip=0):
-        self.new, self.older, self.rows, self.seed = batches(new, seed, 0.0), older, settings["model"]["rows"], seed
+        seed, place = seed
+        self.new, self.older, self.rows = batches(new, seed, 0.0), older, settings["model"]["rows"]
         self.chance = settings["stage"]["replay"] if older else 0.0
-        self.replay = batches(older, seed + 1, 0.0) if older else None
+        # Each stage replays other windows.
+        self.seed, self.replay = (seed, place), batches(older, seed + 1 + place, 0.0) if older else None
         for _ in range(skip):  # what an earlier lap has drawn
             self.new.window(0)
 
     def batch(self, step):
         ids, _ = self.new.batch(step, self.rows)
-        random = np.random.default_rng((self.seed, step, 5))
+        random = np.random.default_rng((*self.seed, step, 5))
         for row in range(self.rows):
             if self.older and random.random() < self.chance:
                 window = self.replay.window(int(random.integers(len(self.older))))

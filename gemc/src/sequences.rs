@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 /// Tokens of a window of running text; each starts a fresh sequence.
 pub const WINDOW: usize = 256;
 
-/// The text that a sequence is of.
+/// What a sequence is of. Numbers are of its domain, in the order of the file, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Its number among the texts of its domain, in the order of the file, from 0.
+    /// The document, of which there may be several texts one after the other.
+    pub document: usize,
+    /// The text: a line of the file.
     pub text: usize,
-    /// Its bytes in UTF-8.
+    /// Bytes of the text in UTF-8.
     pub bytes: usize,
 }
 
@@ -19,7 +21,7 @@ pub struct Origin {
 pub struct Sequence {
     /// Where the text comes from.
     pub domain: String,
-    /// Which text of it.
+    /// Which text of it, and of what document.
     pub origin: Origin,
     /// Token ids, in order.
     pub ids: Vec<u32>,

@@ -100,9 +100,11 @@ pub fn read(
                 });
             }
             Records::Texts(texts) => {
-                let mut records = texts
-                    .into_iter()
-                    .map(|text| TextRecord { text, label: None });
+                let mut records = texts.into_iter().map(|text| TextRecord {
+                    text,
+                    label: None,
+                    document: None,
+                });
                 while records.next().is_some_and(|record| read.take(record)) {}
             }
         }
@@ -161,8 +163,9 @@ struct Domain<'a> {
     ids: &'a dyn Fn(&TextRecord) -> gem_runtime::Result<Vec<u32>>,
     extent: Extent,
     taken: Parts,
-    /// Texts so far, those without a token included.
-    texts: usize,
+    /// Texts and documents so far, those without a token included, and the name of the last document.
+    counted: (usize, usize),
+    last: Option<String>,
     documents: gem_runtime::Result<Vec<Sequence>>,
 }
 
@@ -177,7 +180,8 @@ impl<'a> Domain<'a> {
             ids,
             extent,
             taken: Parts::default(),
-            texts: 0,
+            counted: (0, 0),
+            last: None,
             documents: Ok(Vec::new()),
         }
     }
@@ -187,11 +191,16 @@ impl<'a> Domain<'a> {
         let Ok(documents) = &mut self.documents else {
             return false;
         };
+        let (text, before) = self.counted;
+        let continues = text > 0 && record.document.is_some() && record.document == self.last;
+        let document = if continues { before - 1 } else { before };
+        self.counted = (text + 1, document + 1);
+        self.last.clone_from(&record.document);
         let origin = Origin {
-            text: self.texts,
+            document,
+            text,
             bytes: record.text.len(),
         };
-        self.texts += 1;
         match (self.ids)(&record) {
             Ok(ids) if ids.is_empty() => true,
             Ok(ids) => {

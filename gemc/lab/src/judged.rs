@@ -22,14 +22,18 @@ impl Judged {
     /// So many windows of a domain, or all where there are fewer: evenly spaced over the text of all its documents.
     #[must_use]
     pub fn spread(documents: &[Sequence], window: usize, of_domain: usize) -> Self {
-        let mut by_domain: BTreeMap<&str, Vec<(usize, &[u32])>> = BTreeMap::new();
+        let mut by_domain: BTreeMap<&str, Vec<(usize, &Sequence, &[u32])>> = BTreeMap::new();
+        // Texts that are pieces of one document are drawn together: by the number of the first of them.
+        let mut first: BTreeMap<(&str, usize), usize> = BTreeMap::new();
         for (i, document) in documents.iter().enumerate() {
+            let of = (&*document.domain, document.origin.document);
+            let number = *first.entry(of).or_insert(i);
             let windows = by_domain.entry(&document.domain).or_default();
             // What is left at a document's end is no window of its own, unless the document is that short.
             let whole = document.ids.len().div_ceil(window).max(1);
             let least = if whole == 1 { 1 } else { window / 2 };
             let cut = document.ids.chunks(window).filter(|ids| ids.len() >= least);
-            windows.extend(cut.map(|ids| (i, ids)));
+            windows.extend(cut.map(|ids| (number, document, ids)));
         }
         let mut judged = Self {
             domains: documents.iter().map(|d| d.domain.clone()).collect(),
@@ -38,13 +42,12 @@ impl Judged {
         for (domain, windows) in by_domain {
             let taken = windows.len().min(of_domain);
             for i in 0..taken {
-                let (document, ids) = windows[i * windows.len() / taken];
-                judged.documents.extend(vec![document; ids.len()]);
+                let (number, of, ids) = windows[i * windows.len() / taken];
+                judged.documents.extend(vec![number; ids.len()]);
                 judged.windows.push(Sequence {
                     domain: domain.to_owned(),
                     ids: ids.to_vec(),
-                    label: documents[document].label,
-                    origin: documents[document].origin,
+                    ..of.clone()
                 });
             }
         }
@@ -132,22 +135,25 @@ mod tests {
 
     use super::*;
 
-    fn document(domain: &str, tokens: usize) -> Sequence {
+    fn document(number: usize, domain: &str, tokens: usize) -> Sequence {
         Sequence {
             domain: domain.to_owned(),
             ids: vec![0; tokens],
             label: None,
-            origin: Origin::default(),
+            origin: Origin {
+                document: number,
+                ..Origin::default()
+            },
         }
     }
 
     #[test]
     fn windows_come_from_all_of_the_text() {
         let documents = [
-            document("a", 100),
-            document("b", 3),
-            document("a", 44),
-            document("a", 100),
+            document(0, "a", 100),
+            document(0, "b", 3),
+            document(1, "a", 44),
+            document(2, "a", 100),
         ];
         let judged = Judged::spread(&documents, 10, 6);
         // 24 windows of a: ends that are shorter than half a window are none. Of b there is a short one.
@@ -157,11 +163,20 @@ mod tests {
         assert_eq!(judged.documents.len(), 63);
         assert_eq!(judged.documents[..10], [0; 10]);
         assert_eq!(Judged::spread(&documents, 10, 99).windows.len(), 25);
+        // Pieces of one document are one.
+        let pieces = [
+            document(0, "a", 20),
+            document(0, "a", 20),
+            document(1, "a", 20),
+        ];
+        let judged = Judged::spread(&pieces, 10, 99);
+        assert_eq!(judged.counts()["a"], (2, 6));
+        assert_eq!(judged.documents[20..40], [0; 20]);
     }
 
     #[test]
     fn an_interval_is_that_of_documents_and_not_of_tokens() {
-        let documents: Vec<Sequence> = (0..20).map(|_| document("a", 50)).collect();
+        let documents: Vec<Sequence> = (0..20).map(|i| document(i, "a", 50)).collect();
         let judged = Judged::spread(&documents, 50, 99);
         // All tokens of a document have one value: there are 20 independent ones, and not a thousand.
         let values: Vec<f64> = (0..1000).map(|token| f64::from(token / 50 % 2)).collect();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::graph::Task;
 use crate::import::shown;
 use crate::metrics::perplexity;
-use crate::verify::report::{CLEAR_GAP, Figures, Report, TextFigures};
+use crate::verify::report::{CLEAR_GAP, DocumentFigures, Figures, Report};
 
 const SAME_TOKEN: &str = "same top-1";
 const SAME_LABEL: &str = "same label";
@@ -123,15 +123,15 @@ impl Comparison {
         Ok(())
     }
 
-    /// Every text, where they were asked for.
-    fn texts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts = &self.report.texts;
-        if texts.is_empty() {
+    /// Every document, where they were asked for.
+    fn documents(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let documents = &self.report.documents;
+        if documents.is_empty() {
             return Ok(());
         }
-        let name = |of: &TextFigures| format!("{}:{}", shown(&of.domain), of.text);
-        let width = texts.iter().map(|of| name(of).chars().count()).max();
-        let width = width.unwrap_or(0).max(4);
+        let name = |of: &DocumentFigures| format!("{}:{}", shown(&of.domain), of.document);
+        let width = documents.iter().map(|of| name(of).chars().count()).max();
+        let width = width.unwrap_or(0).max(8);
         let what = match self.task {
             Task::Embedding => "cosine error",
             Task::CausalLm | Task::SequenceClassification | Task::TokenClassification => "KL",
@@ -139,9 +139,9 @@ impl Comparison {
         writeln!(
             f,
             "{:width$}  {:>9}  {:>7}  {what:<12}  perplexity, the reference's",
-            "text", "bytes", "tokens"
+            "document", "bytes", "tokens"
         )?;
-        for of in texts {
+        for of in documents {
             let mean = |sum: f64, count: usize| (count > 0).then(|| sum / count as f64);
             let perplexity = |nats: f64| mean(nats, of.predicted).map(perplexity);
             writeln!(
@@ -226,7 +226,7 @@ impl fmt::Display for Comparison {
                 "{bits:.4} bits per weight, {bytes} bytes read by kernels"
             )?;
         }
-        self.texts(f)?;
+        self.documents(f)?;
         self.legend(f)
     }
 }

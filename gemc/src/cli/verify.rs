@@ -49,7 +49,7 @@ pub struct Verify {
     /// packaged default where it has none
     #[arg(long, value_name = "PATH")]
     texts: Option<PathBuf>,
-    /// Also give bytes, tokens, nats and KL of every text
+    /// Also give bytes, tokens, nats and KL of every document: a text, or texts one after the other whose lines name the same `document`
     #[arg(long)]
     per_document: bool,
     /// Tokens of evaluation text
@@ -254,7 +254,7 @@ impl Verify {
             }
         };
         if !self.per_document {
-            report.texts.clear();
+            report.documents.clear();
         }
         report.bits_per_weight = Some(compiled.layout.bits_per_weight());
         report.weight_bytes = Some(compiled.layout.weight_bytes());

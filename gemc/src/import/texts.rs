@@ -37,6 +37,8 @@ pub struct TextRecord {
     pub text: String,
     /// Index of its label; classification only.
     pub label: Option<u32>,
+    /// What it is a piece of, where the line names a `document`: lines of one name that follow one another are pieces of one.
+    pub document: Option<String>,
 }
 
 const LONGEST_LINE: u64 = 16 << 20;
@@ -269,7 +271,12 @@ pub fn parse_record(line: &[u8], labels: &[String]) -> Result<TextRecord, String
             }
         },
     };
-    Ok(TextRecord { text, label })
+    let document = map.get("document").and_then(Value::as_str);
+    Ok(TextRecord {
+        text,
+        label,
+        document: document.map(str::to_owned),
+    })
 }
 
 fn unknown(name: &str, labels: &[String]) -> String {

@@ -8,7 +8,7 @@ pub mod report;
 use std::collections::BTreeMap;
 
 use candidate::{Candidate, CandidateError, Executor};
-use report::{Collector, Pair, Report, RoutingCollector, TextFigures};
+use report::{Collector, DocumentFigures, Pair, Report, RoutingCollector};
 
 use crate::graph::Task;
 use crate::progress::Progress;
@@ -31,7 +31,7 @@ pub fn compare(
     let classes = classifies.then_some(facts.labels.len());
     let mut all = Collector::default();
     let mut domains: BTreeMap<&str, Collector> = BTreeMap::new();
-    let mut texts: BTreeMap<(&str, usize), TextFigures> = BTreeMap::new();
+    let mut documents: BTreeMap<(&str, usize), DocumentFigures> = BTreeMap::new();
     let mut routing = RoutingCollector::default();
     let mut saturated = BTreeMap::new();
     progress.start(
@@ -44,10 +44,10 @@ pub fn compare(
         for (site, values) in found.saturated {
             *saturated.entry(site).or_default() += values;
         }
-        let text = texts
-            .entry((&sequence.domain, sequence.origin.text))
-            .or_insert_with(|| TextFigures::of(sequence));
-        text.tokens += sequence.ids.len();
+        let document = documents
+            .entry((&sequence.domain, sequence.origin.document))
+            .or_insert_with(|| DocumentFigures::of(sequence));
+        document.count(sequence);
         let same = routing.push(&truth.routing, &found.routing, sequence.ids.len());
         for (i, (reference, candidate)) in truth.logits.iter().zip(&found.logits).enumerate() {
             let (truth, same_route) = match facts.task {
@@ -63,7 +63,7 @@ pub fn compare(
                 truth,
                 same_route,
             };
-            text.push(pair, facts.task);
+            document.push(pair, facts.task);
             all.push(pair, facts.task);
             domains
                 .entry(&sequence.domain)
@@ -78,7 +78,7 @@ pub fn compare(
             .iter()
             .map(|(name, c)| ((*name).to_owned(), c.figures(classes)))
             .collect(),
-        texts: texts.into_values().collect(),
+        documents: documents.into_values().collect(),
         layers: routing.sites(),
         kv_saturated: saturated,
         ..Report::default()

@@ -9,7 +9,7 @@ use crate::metrics::{
     Sample, argmax, divergence, macro_f1, negative_log_likelihood, perplexity, top2_gap,
 };
 use crate::reference::RoutingRecords;
-use crate::sequences::Sequence;
+use crate::sequences::{Origin, Sequence};
 
 /// A difference of two tokens' logits above which the reference is sure.
 pub const CLEAR_GAP: f32 = 0.2;
@@ -57,27 +57,27 @@ pub struct Report {
     pub weight_bytes: Option<u64>,
     /// Figures by domain of the text.
     pub domains: BTreeMap<String, Figures>,
-    /// Sums by text, in order of domains and of texts in them.
+    /// Sums by document, in order of domains and of documents in them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub texts: Vec<TextFigures>,
+    pub documents: Vec<DocumentFigures>,
     /// Routing agreement by routed site.
     pub layers: Vec<SiteAgreement>,
     /// Keys and values that f16 could not hold and that were cut to 65504, by site; empty where all of them fit.
     pub kv_saturated: BTreeMap<String, u64>,
 }
 
-/// Sums over what was compared of one text, from which means and intervals by document are made.
+/// Sums over what was compared of one document, from which means and intervals by document are made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct TextFigures {
+pub struct DocumentFigures {
     /// Its domain.
     pub domain: String,
-    /// Its number among the texts of its domain, in the order of the file, from 0.
-    pub text: usize,
-    /// Bytes of the whole text.
+    /// Its number among the documents of its domain, in the order of the file, from 0.
+    pub document: usize,
+    /// Bytes of those texts of it of which something was compared.
     pub bytes: usize,
     /// Tokens of it that were compared.
     pub tokens: usize,
-    /// Outputs of it: logits of each token of a decoder, one output of a classifier.
+    /// Outputs of it: logits of each token of a decoder, one output of a text of a classifier.
     pub outputs: usize,
     /// Tokens that were predicted: all but the first of each window. None of a classifier.
     pub predicted: usize,
@@ -87,18 +87,30 @@ pub struct TextFigures {
     pub nats: f64,
     /// KL(reference || candidate) over all outputs, in nats.
     pub kl: f64,
+    /// The text whose bytes were counted last; windows of a text follow one another.
+    #[serde(skip)]
+    text: Option<usize>,
 }
 
-impl TextFigures {
-    /// Of the text of a sequence, before anything is compared.
+impl DocumentFigures {
+    /// Of the document of a sequence, before anything is compared.
     #[must_use]
     pub fn of(sequence: &Sequence) -> Self {
         Self {
             domain: sequence.domain.clone(),
-            text: sequence.origin.text,
-            bytes: sequence.origin.bytes,
+            document: sequence.origin.document,
             ..Self::default()
         }
+    }
+
+    /// Counts a sequence of it.
+    pub fn count(&mut self, sequence: &Sequence) {
+        let Origin { text, bytes, .. } = sequence.origin;
+        if self.text != Some(text) {
+            self.bytes += bytes;
+            self.text = Some(text);
+        }
+        self.tokens += sequence.ids.len();
     }
 
     /// Adds one output.

@@ -195,14 +195,17 @@ fn what_cannot_be_judged_or_written_is_told_before_the_work() {
 }
 
 #[test]
-fn every_text_can_be_had_by_itself() {
+fn every_document_can_be_had_by_itself() {
     let model = WithText::new(ROUTED);
     fs::create_dir(model.path("given")).expect("space");
     let long = "the quick stem jumps over the dog and over ".repeat(40);
-    model.write(
-        "given/stem.jsonl",
-        &format!("{{\"text\": \"the fox\"}}\n{{\"text\": \"{long}\"}}\n"),
-    );
+    let lines = [
+        "{\"text\": \"the fox\"}\n",
+        &format!("{{\"text\": \"{long}\", \"document\": \"a\"}}\n"),
+        "{\"text\": \"the dog\", \"document\": \"a\"}\n",
+        "{\"text\": \"a dog\", \"document\": \"b\"}\n",
+    ];
+    model.write("given/stem.jsonl", &lines.concat());
     let arguments = ["--backend", "fake", "--target", "x86-64-v3", "--json"];
     let of = |more: &[&str]| {
         let output = model.gemc("verify", &[&arguments, more].concat());
@@ -211,24 +214,26 @@ fn every_text_can_be_had_by_itself() {
     };
     let given = ["--texts", "given", "--tokens", "100000"];
     let plain = of(&given);
-    assert!(plain.get("texts").is_none(), "{plain}");
+    assert!(plain.get("documents").is_none(), "{plain}");
     let report = of(&[&given[..], &["--per-document"]].concat());
-    let texts = report["texts"].as_array().expect("a list");
+    let documents = report["documents"].as_array().expect("a list");
     let sum = |key: &str| {
-        texts
+        documents
             .iter()
             .map(|t| t[key].as_f64().expect(key))
             .sum::<f64>()
     };
-    assert_eq!(texts.len(), 2);
-    assert_eq!(texts[0]["bytes"], 7);
-    assert_eq!(texts[1]["bytes"], long.len());
+    assert_eq!(documents.len(), 3);
+    assert_eq!(documents[0]["bytes"], 7);
+    // A long document is several lines.
+    assert_eq!(documents[1]["bytes"], long.len() + 7);
+    assert_eq!(documents[2]["bytes"], 5);
     assert_eq!(
-        (&texts[1]["domain"], &texts[1]["text"]),
+        (&documents[1]["domain"], &documents[1]["document"]),
         (&"stem".into(), &1.into())
     );
     // The long one is several windows, of which each first token is not predicted.
-    assert!(texts[1]["predicted"].as_f64() < texts[1]["tokens"].as_f64().map(|n| n - 1.0));
+    assert!(documents[1]["predicted"].as_f64() < documents[1]["tokens"].as_f64().map(|n| n - 1.0));
     assert_eq!(sum("tokens"), report["tokens"].as_f64().expect("a number"));
     let perplexity = (sum("nats") / sum("predicted")).exp();
     let whole = report["ppl"].as_f64().expect("a number");

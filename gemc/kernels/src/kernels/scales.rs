@@ -47,6 +47,8 @@ enum Offset<'k> {
     Fixed(i32),
     /// This vector times the sum of activation codes is to be added.
     PerRow(Val<'k>),
+    /// This vector of zeros and ones times this often the sum of activation codes is to be added.
+    PerBit(Val<'k>, i32),
     /// As [`Offset::PerRow`], as words of 16 bits of which every other one is 0.
     PerRowInWords(Val<'k>),
     /// As [`Offset::PerRow`], as floats, to be added to sums that are floats already.
@@ -95,11 +97,16 @@ impl<'k> BlockScale<'k> {
                 offset,
             };
         }
-        let shift = ((byte & 1) * spec.shift - k.splat(offset)).named("shift");
+        let bit = byte & 1;
+        let shift = (bit * spec.shift - k.splat(offset)).named("shift");
         Self {
             addend,
             factor,
             offset: match dot {
+                // The number of a row is multiplied once rather than those of 16 rows.
+                DotStrategy::SignedBytes4 if offset == 0 => {
+                    Offset::PerBit(bit.named("shifted"), spec.shift)
+                }
                 // Both it and sums fit 16 bits, whose products cost less; the upper words are 0.
                 DotStrategy::Pairs => {
                     let words = (shift & 0xffff).bits(Ty::I16x32);
@@ -120,6 +127,7 @@ impl<'k> BlockScale<'k> {
             offset: match self.offset {
                 Offset::Fixed(offset) => Offset::Fixed(offset),
                 Offset::PerRow(factor) => Offset::PerRow(cut(factor)),
+                Offset::PerBit(bit, times) => Offset::PerBit(cut(bit), times),
                 Offset::PerRowInWords(words) => Offset::PerRowInWords(cut(words)),
                 Offset::PerRowInFloats(floats) => Offset::PerRowInFloats(cut(floats)),
             },
@@ -168,6 +176,7 @@ impl<'k> BlockScale<'k> {
             Offset::Fixed(0) => sums,
             Offset::Fixed(offset) => sums + (activations() * -offset).splat(),
             Offset::PerRow(factor) => sums + factor * activations().splat(),
+            Offset::PerBit(bit, times) => sums + bit * (activations() * times).splat(),
             Offset::PerRowInWords(words) => sums + words.dot_words(in_words(activations())),
             Offset::PerRowInFloats(_) => unreachable!("sums are integers here"),
         }
@@ -179,6 +188,7 @@ impl<'k> BlockScale<'k> {
             Offset::Fixed(0) | Offset::PerRowInFloats(_) => None,
             Offset::Fixed(offset) => Some(in_lanes(activations() * -offset, self.factor)),
             Offset::PerRow(factor) => Some(factor * in_lanes(activations(), factor)),
+            Offset::PerBit(bit, times) => Some(bit * in_lanes(activations() * times, bit)),
             Offset::PerRowInWords(words) => {
                 let sums = in_words(activations());
                 let sums = match words.ty() {
