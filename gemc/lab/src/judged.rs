@@ -18,11 +18,14 @@ pub struct Judged {
     domains: Vec<String>,
 }
 
+/// A window in a document: the number of that, the text that it is of, and its tokens.
+type Found<'a> = (usize, &'a Sequence, &'a [u32]);
+
 impl Judged {
     /// So many windows of a domain, or all where there are fewer: evenly spaced over the text of all its documents.
     #[must_use]
     pub fn spread(documents: &[Sequence], window: usize, of_domain: usize) -> Self {
-        let mut by_domain: BTreeMap<&str, Vec<(usize, &Sequence, &[u32])>> = BTreeMap::new();
+        let mut by_domain: BTreeMap<&str, Vec<Found<'_>>> = BTreeMap::new();
         // Texts that are pieces of one document are drawn together: by the number of the first of them.
         let mut first: BTreeMap<(&str, usize), usize> = BTreeMap::new();
         for (i, document) in documents.iter().enumerate() {

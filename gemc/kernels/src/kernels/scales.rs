@@ -103,8 +103,10 @@ impl<'k> BlockScale<'k> {
             addend,
             factor,
             offset: match dot {
-                // The number of a row is multiplied once rather than those of 16 rows.
-                DotStrategy::SignedBytes4 if offset == 0 => {
+                // A row's number is multiplied rather than those of 16 rows, where that is more than a shift.
+                DotStrategy::SignedBytes4
+                    if offset == 0 && !spec.shift.unsigned_abs().is_power_of_two() =>
+                {
                     Offset::PerBit(bit.named("shifted"), spec.shift)
                 }
                 // Both it and sums fit 16 bits, whose products cost less; the upper words are 0.

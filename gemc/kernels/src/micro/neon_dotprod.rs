@@ -28,10 +28,10 @@ pub(super) static COPIES: &[Copy] = &[
     copy(14180730146440114697u64, run_alone_n5),
     copy(5054055051607698352u64, run_pass_listed_n5),
     copy(4356264150129220139u64, run_pass_n3),
-    copy(1509761433296407163u64, run_alone_n3),
+    copy(2080882116186948170u64, run_alone_n3),
     copy(15800529030589451857u64, run_pass_listed_n3),
     copy(3106119904752749734u64, run_pass_n2),
-    copy(7412990484283776539u64, run_alone_n2),
+    copy(243211989896611751u64, run_alone_n2),
     copy(9899776491405294163u64, run_pass_listed_n2),
     copy(16253976200474483002u64, run_pass_mx4),
     copy(13375863132712234668u64, run_alone_mx4),
@@ -52,10 +52,10 @@ pub(super) static COPIES: &[Copy] = &[
     copy(14946771242310304553u64, run_alone_n5_by256),
     copy(13841899047501773279u64, run_pass_listed_n5_by256),
     copy(12161491935391986985u64, run_pass_n3_by256),
-    copy(6411942215546417546u64, run_alone_n3_by256),
+    copy(9620513235438190561u64, run_alone_n3_by256),
     copy(15613284163463915059u64, run_pass_listed_n3_by256),
     copy(181208336707989047u64, run_pass_n2_by256),
-    copy(7578879635591190120u64, run_alone_n2_by256),
+    copy(374906134592113352u64, run_alone_n2_by256),
     copy(2187668896254151020u64, run_pass_listed_n2_by256),
     copy(16784209582117704942u64, run_pass_mx4_by256),
     copy(8635189013583942127u64, run_alone_mx4_by256),
@@ -65,8 +65,8 @@ pub(super) static COPIES: &[Copy] = &[
     copy(5398705947621842066u64, run_dot_l4::<2>),
     copy(16705159869525273012u64, run_dot_l6::<2>),
     copy(14726995080938356497u64, run_dot_n5::<2>),
-    copy(3729120921442471345u64, run_dot_n3::<2>),
-    copy(14651691601844768550u64, run_dot_n2::<2>),
+    copy(7073034894058381123u64, run_dot_n3::<2>),
+    copy(546517215860466542u64, run_dot_n2::<2>),
     copy(10077252351031840136u64, run_dot_mx4::<2>),
     copy(440506711276780756u64, run_score_keys::<1>),
     copy(6978176810847384687u64, run_sum_values::<1>),
@@ -4711,32 +4711,30 @@ unsafe fn alone_n3(
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let factor = s::or_i32x16(scale, lanes);
-            let bits = s::and_i32x16(scale, lanes);
-            let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shifted = s::and_i32x16(scale, lanes);
             let codes_at = at * 192;
             let half = s::low_i32x16(factor);
-            let half_2 = s::low_i32x16(shift);
+            let half_2 = s::low_i32x16(shifted);
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
-            let half_3 = s::low_i32x16(s::splat_i32(x_sum));
-            let product_2 = s::mul_i32x8(half_2, half_3);
+            let half_3 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(3)));
+            let product = s::mul_i32x8(half_2, half_3);
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-            let index = s::and_i8x64(bytes, bits_2);
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-37, -22, -13, -6, 0, 7, 15, 26, -37, -22, -13, -6, 0, 7, 15, 26]);
             let weights = s::lookup_i8x64(values, index);
             let half_4 = s::low_i8x64(weights);
-            let products = s::dot4_s_by_i8x32::<0>(product_2, half_4, x);
+            let products = s::dot4_s_by_i8x32::<0>(product, half_4, x);
             let index_2 = s::shr_u_i8x64::<4>(bytes);
             let weights_2 = s::lookup_i8x64(values, index_2);
             let half_5 = s::low_i8x64(weights_2);
             let products_2 = s::dot4_s_by_i8x32::<0>(products, half_5, x_2);
             let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_3 = s::lookup_i8x64(values, index_3);
             let half_6 = s::low_i8x64(weights_3);
             let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_6, x);
@@ -4745,7 +4743,7 @@ unsafe fn alone_n3(
             let half_7 = s::low_i8x64(weights_4);
             let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_7, x_2);
             let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-            let index_5 = s::and_i8x64(bytes_3, bits_2);
+            let index_5 = s::and_i8x64(bytes_3, bits);
             let weights_5 = s::lookup_i8x64(values, index_5);
             let half_8 = s::low_i8x64(weights_5);
             let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_8, x);
@@ -4754,29 +4752,29 @@ unsafe fn alone_n3(
             let half_9 = s::low_i8x64(weights_6);
             let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_9, x_2);
             let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
-            let shifted = s::shr_u_i8x64::<3>(bytes_4);
-            let bits_3 = s::splat_i32_i8x64(0x1111_1111);
-            let bits_4 = s::and_i8x64(shifted, bits_3);
+            let shifted_2 = s::shr_u_i8x64::<3>(bytes_4);
+            let bits_2 = s::splat_i32_i8x64(0x1111_1111);
+            let bits_3 = s::and_i8x64(shifted_2, bits_2);
             let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-            let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
-            let bits_5 = s::splat_i32_i8x64(0x2222_2222);
-            let bits_6 = s::and_i8x64(shifted_2, bits_5);
-            let bits_7 = s::or_i8x64(bits_4, bits_6);
+            let shifted_3 = s::shr_u_i8x64::<2>(bytes_5);
+            let bits_4 = s::splat_i32_i8x64(0x2222_2222);
+            let bits_5 = s::and_i8x64(shifted_3, bits_4);
+            let bits_6 = s::or_i8x64(bits_3, bits_5);
             let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-            let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
-            let bits_8 = s::splat_i32_i8x64(0x4444_4444);
-            let bits_9 = s::and_i8x64(shifted_3, bits_8);
-            let bits_10 = s::or_i8x64(bits_7, bits_9);
-            let index_7 = s::and_i8x64(bits_10, bits_2);
+            let shifted_4 = s::shr_u_i8x64::<1>(bytes_6);
+            let bits_7 = s::splat_i32_i8x64(0x4444_4444);
+            let bits_8 = s::and_i8x64(shifted_4, bits_7);
+            let bits_9 = s::or_i8x64(bits_6, bits_8);
+            let index_7 = s::and_i8x64(bits_9, bits);
             let weights_7 = s::lookup_i8x64(values, index_7);
             let half_10 = s::low_i8x64(weights_7);
             let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_10, x);
-            let index_8 = s::shr_u_i8x64::<4>(bits_10);
+            let index_8 = s::shr_u_i8x64::<4>(bits_9);
             let weights_8 = s::lookup_i8x64(values, index_8);
             let half_11 = s::low_i8x64(weights_8);
             let sum = s::dot4_s_by_i8x32::<3>(products_7, half_11, x_2);
-            let product_3 = s::mul_i32x8(sum, half);
-            let float = s::to_float_i32x8(product_3);
+            let product_2 = s::mul_i32x8(sum, half);
+            let float = s::to_float_i32x8(product_2);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
             let half_12 = s::low_f32x16(s::splat_f32(x_scale));
             let before = sums[0];
@@ -4785,23 +4783,23 @@ unsafe fn alone_n3(
             let half_14 = s::high_f32x16(before);
             sums[0] = s::join_f32x8(sum_2, half_14);
             let half_15 = s::high_i32x16(factor);
-            let half_16 = s::high_i32x16(shift);
+            let half_16 = s::high_i32x16(shifted);
             let x_sum_2 = k::load_i32(x_sums.at::<4>(place));
-            let half_17 = s::low_i32x16(s::splat_i32(x_sum_2));
-            let product_4 = s::mul_i32x8(half_16, half_17);
+            let half_17 = s::low_i32x16(s::splat_i32(x_sum_2.wrapping_mul(3)));
+            let product_3 = s::mul_i32x8(half_16, half_17);
             let x_3 = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_4 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
-            let index_9 = s::and_i8x64(bytes_7, bits_2);
+            let index_9 = s::and_i8x64(bytes_7, bits);
             let weights_9 = s::lookup_i8x64(values, index_9);
             let half_18 = s::high_i8x64(weights_9);
-            let products_8 = s::dot4_s_by_i8x32::<0>(product_4, half_18, x_3);
+            let products_8 = s::dot4_s_by_i8x32::<0>(product_3, half_18, x_3);
             let index_10 = s::shr_u_i8x64::<4>(bytes_7);
             let weights_10 = s::lookup_i8x64(values, index_10);
             let half_19 = s::high_i8x64(weights_10);
             let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_19, x_4);
             let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-            let index_11 = s::and_i8x64(bytes_8, bits_2);
+            let index_11 = s::and_i8x64(bytes_8, bits);
             let weights_11 = s::lookup_i8x64(values, index_11);
             let half_20 = s::high_i8x64(weights_11);
             let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_20, x_3);
@@ -4810,7 +4808,7 @@ unsafe fn alone_n3(
             let half_21 = s::high_i8x64(weights_12);
             let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_21, x_4);
             let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-            let index_13 = s::and_i8x64(bytes_9, bits_2);
+            let index_13 = s::and_i8x64(bytes_9, bits);
             let weights_13 = s::lookup_i8x64(values, index_13);
             let half_22 = s::high_i8x64(weights_13);
             let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_22, x_3);
@@ -4819,26 +4817,26 @@ unsafe fn alone_n3(
             let half_23 = s::high_i8x64(weights_14);
             let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_23, x_4);
             let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
-            let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
-            let bits_11 = s::and_i8x64(shifted_4, bits_3);
+            let shifted_5 = s::shr_u_i8x64::<3>(bytes_10);
+            let bits_10 = s::and_i8x64(shifted_5, bits_2);
             let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-            let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
-            let bits_12 = s::and_i8x64(shifted_5, bits_5);
-            let bits_13 = s::or_i8x64(bits_11, bits_12);
+            let shifted_6 = s::shr_u_i8x64::<2>(bytes_11);
+            let bits_11 = s::and_i8x64(shifted_6, bits_4);
+            let bits_12 = s::or_i8x64(bits_10, bits_11);
             let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-            let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
-            let bits_14 = s::and_i8x64(shifted_6, bits_8);
-            let bits_15 = s::or_i8x64(bits_13, bits_14);
-            let index_15 = s::and_i8x64(bits_15, bits_2);
+            let shifted_7 = s::shr_u_i8x64::<1>(bytes_12);
+            let bits_13 = s::and_i8x64(shifted_7, bits_7);
+            let bits_14 = s::or_i8x64(bits_12, bits_13);
+            let index_15 = s::and_i8x64(bits_14, bits);
             let weights_15 = s::lookup_i8x64(values, index_15);
             let half_24 = s::high_i8x64(weights_15);
             let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_24, x_3);
-            let index_16 = s::shr_u_i8x64::<4>(bits_15);
+            let index_16 = s::shr_u_i8x64::<4>(bits_14);
             let weights_16 = s::lookup_i8x64(values, index_16);
             let half_25 = s::high_i8x64(weights_16);
             let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_25, x_4);
-            let product_5 = s::mul_i32x8(sum_3, half_15);
-            let float_2 = s::to_float_i32x8(product_5);
+            let product_4 = s::mul_i32x8(sum_3, half_15);
+            let float_2 = s::to_float_i32x8(product_4);
             let x_scale_2 = k::load_f32(x_scales.at::<4>(place));
             let half_26 = s::low_f32x16(s::splat_f32(x_scale_2));
             let before_2 = sums[0];
@@ -5359,22 +5357,20 @@ unsafe fn alone_n2(
             let scale = s::widen_s_i8x16(scale_bytes);
             let lanes = s::splat_i32(1);
             let factor = s::or_i32x16(scale, lanes);
-            let bits = s::and_i32x16(scale, lanes);
-            let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, s::splat_i32(0));
+            let shifted = s::and_i32x16(scale, lanes);
             let codes_at = at * 128;
             let place = row * block_count + block;
             let x_sum = k::load_i32(x_sums.at::<4>(place));
-            let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+            let product = s::mul_i32x16(shifted, s::splat_i32(x_sum.wrapping_mul(3)));
             let x_at = place * 32;
             let x = s::load_i8x16(x_codes.at::<16>(x_at));
             let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
             let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
-            let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-            let index = s::and_i8x64(bytes, bits_2);
+            let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+            let index = s::and_i8x64(bytes, bits);
             let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
             let weights = s::lookup_i8x64(values, index);
-            let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
+            let products = s::dot4_s_by_i8x64::<0>(product, weights, x);
             let values_2 = s::lanes_i8x16([-21, -21, -21, -21, -8, -8, -8, -8, 0, 0, 0, 0, 10, 10, 10, 10]);
             let weights_2 = s::lookup_i8x64(values_2, index);
             let products_2 = s::dot4_s_by_i8x64::<2>(products, weights_2, x);
@@ -5384,7 +5380,7 @@ unsafe fn alone_n2(
             let weights_4 = s::lookup_i8x64(values_2, index_2);
             let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
             let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
-            let index_3 = s::and_i8x64(bytes_2, bits_2);
+            let index_3 = s::and_i8x64(bytes_2, bits);
             let weights_5 = s::lookup_i8x64(values, index_3);
             let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
             let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -5394,8 +5390,8 @@ unsafe fn alone_n2(
             let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
             let weights_8 = s::lookup_i8x64(values_2, index_4);
             let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-            let product_3 = s::mul_i32x16(sum, factor);
-            let float = s::to_float_i32x16(product_3);
+            let product_2 = s::mul_i32x16(sum, factor);
+            let float = s::to_float_i32x16(product_2);
             let x_scale = k::load_f32(x_scales.at::<4>(place));
             sums[0] = s::fma_f32x16(float, s::splat_f32(x_scale), sums[0]);
         }
@@ -9663,31 +9659,28 @@ unsafe fn alone_n3_by256(
     unsafe {
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
-            let lanes = s::splat_i32(0);
-            let mut totals = lanes;
+            let mut totals = s::splat_i32(0);
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
-                let lanes_2 = s::splat_i32(1);
-                let factor = s::or_i32x16(scale, lanes_2);
-                let bits = s::and_i32x16(scale, lanes_2);
-                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, lanes);
+                let lanes = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes);
+                let shifted = s::and_i32x16(scale, lanes);
                 let codes_at = at * 192;
                 let half = s::low_i32x16(factor);
-                let half_2 = s::low_i32x16(shift);
+                let half_2 = s::low_i32x16(shifted);
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let half_3 = s::low_i32x16(s::splat_i32(x_sum));
-                let product_3 = s::mul_i32x8(half_2, half_3);
+                let half_3 = s::low_i32x16(s::splat_i32(x_sum.wrapping_mul(3)));
+                let product_2 = s::mul_i32x8(half_2, half_3);
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_i8x64(codes.at::<64>(codes_at));
-                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let index = s::and_i8x64(bytes, bits_2);
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([
                     -37,
                     -22,
@@ -9708,13 +9701,13 @@ unsafe fn alone_n3_by256(
                 ]);
                 let weights = s::lookup_i8x64(values, index);
                 let half_4 = s::low_i8x64(weights);
-                let products = s::dot4_s_by_i8x32::<0>(product_3, half_4, x);
+                let products = s::dot4_s_by_i8x32::<0>(product_2, half_4, x);
                 let index_2 = s::shr_u_i8x64::<4>(bytes);
                 let weights_2 = s::lookup_i8x64(values, index_2);
                 let half_5 = s::low_i8x64(weights_2);
                 let products_2 = s::dot4_s_by_i8x32::<0>(products, half_5, x_2);
                 let bytes_2 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_3 = s::lookup_i8x64(values, index_3);
                 let half_6 = s::low_i8x64(weights_3);
                 let products_3 = s::dot4_s_by_i8x32::<1>(products_2, half_6, x);
@@ -9723,7 +9716,7 @@ unsafe fn alone_n3_by256(
                 let half_7 = s::low_i8x64(weights_4);
                 let products_4 = s::dot4_s_by_i8x32::<1>(products_3, half_7, x_2);
                 let bytes_3 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-                let index_5 = s::and_i8x64(bytes_3, bits_2);
+                let index_5 = s::and_i8x64(bytes_3, bits);
                 let weights_5 = s::lookup_i8x64(values, index_5);
                 let half_8 = s::low_i8x64(weights_5);
                 let products_5 = s::dot4_s_by_i8x32::<2>(products_4, half_8, x);
@@ -9732,51 +9725,51 @@ unsafe fn alone_n3_by256(
                 let half_9 = s::low_i8x64(weights_6);
                 let products_6 = s::dot4_s_by_i8x32::<2>(products_5, half_9, x_2);
                 let bytes_4 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let shifted = s::shr_u_i8x64::<3>(bytes_4);
-                let bits_3 = s::splat_i32_i8x64(0x1111_1111);
-                let bits_4 = s::and_i8x64(shifted, bits_3);
+                let shifted_2 = s::shr_u_i8x64::<3>(bytes_4);
+                let bits_2 = s::splat_i32_i8x64(0x1111_1111);
+                let bits_3 = s::and_i8x64(shifted_2, bits_2);
                 let bytes_5 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-                let shifted_2 = s::shr_u_i8x64::<2>(bytes_5);
-                let bits_5 = s::splat_i32_i8x64(0x2222_2222);
-                let bits_6 = s::and_i8x64(shifted_2, bits_5);
-                let bits_7 = s::or_i8x64(bits_4, bits_6);
+                let shifted_3 = s::shr_u_i8x64::<2>(bytes_5);
+                let bits_4 = s::splat_i32_i8x64(0x2222_2222);
+                let bits_5 = s::and_i8x64(shifted_3, bits_4);
+                let bits_6 = s::or_i8x64(bits_3, bits_5);
                 let bytes_6 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-                let shifted_3 = s::shr_u_i8x64::<1>(bytes_6);
-                let bits_8 = s::splat_i32_i8x64(0x4444_4444);
-                let bits_9 = s::and_i8x64(shifted_3, bits_8);
-                let bits_10 = s::or_i8x64(bits_7, bits_9);
-                let index_7 = s::and_i8x64(bits_10, bits_2);
+                let shifted_4 = s::shr_u_i8x64::<1>(bytes_6);
+                let bits_7 = s::splat_i32_i8x64(0x4444_4444);
+                let bits_8 = s::and_i8x64(shifted_4, bits_7);
+                let bits_9 = s::or_i8x64(bits_6, bits_8);
+                let index_7 = s::and_i8x64(bits_9, bits);
                 let weights_7 = s::lookup_i8x64(values, index_7);
                 let half_10 = s::low_i8x64(weights_7);
                 let products_7 = s::dot4_s_by_i8x32::<3>(products_6, half_10, x);
-                let index_8 = s::shr_u_i8x64::<4>(bits_10);
+                let index_8 = s::shr_u_i8x64::<4>(bits_9);
                 let weights_8 = s::lookup_i8x64(values, index_8);
                 let half_11 = s::low_i8x64(weights_8);
                 let sum = s::dot4_s_by_i8x32::<3>(products_7, half_11, x_2);
-                let product_4 = s::mul_i32x8(sum, half);
+                let product_3 = s::mul_i32x8(sum, half);
                 let before = totals;
                 let half_12 = s::low_i32x16(before);
-                let sum_2 = s::add_i32x8(half_12, product_4);
+                let sum_2 = s::add_i32x8(half_12, product_3);
                 let half_13 = s::high_i32x16(before);
                 totals = s::join_i32x8(sum_2, half_13);
                 let half_14 = s::high_i32x16(factor);
-                let half_15 = s::high_i32x16(shift);
+                let half_15 = s::high_i32x16(shifted);
                 let x_sum_2 = k::load_i32(x_sums.at::<4>(place));
-                let half_16 = s::low_i32x16(s::splat_i32(x_sum_2));
-                let product_5 = s::mul_i32x8(half_15, half_16);
+                let half_16 = s::low_i32x16(s::splat_i32(x_sum_2.wrapping_mul(3)));
+                let product_4 = s::mul_i32x8(half_15, half_16);
                 let x_3 = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_4 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes_7 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let index_9 = s::and_i8x64(bytes_7, bits_2);
+                let index_9 = s::and_i8x64(bytes_7, bits);
                 let weights_9 = s::lookup_i8x64(values, index_9);
                 let half_17 = s::high_i8x64(weights_9);
-                let products_8 = s::dot4_s_by_i8x32::<0>(product_5, half_17, x_3);
+                let products_8 = s::dot4_s_by_i8x32::<0>(product_4, half_17, x_3);
                 let index_10 = s::shr_u_i8x64::<4>(bytes_7);
                 let weights_10 = s::lookup_i8x64(values, index_10);
                 let half_18 = s::high_i8x64(weights_10);
                 let products_9 = s::dot4_s_by_i8x32::<0>(products_8, half_18, x_4);
                 let bytes_8 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-                let index_11 = s::and_i8x64(bytes_8, bits_2);
+                let index_11 = s::and_i8x64(bytes_8, bits);
                 let weights_11 = s::lookup_i8x64(values, index_11);
                 let half_19 = s::high_i8x64(weights_11);
                 let products_10 = s::dot4_s_by_i8x32::<1>(products_9, half_19, x_3);
@@ -9785,7 +9778,7 @@ unsafe fn alone_n3_by256(
                 let half_20 = s::high_i8x64(weights_12);
                 let products_11 = s::dot4_s_by_i8x32::<1>(products_10, half_20, x_4);
                 let bytes_9 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-                let index_13 = s::and_i8x64(bytes_9, bits_2);
+                let index_13 = s::and_i8x64(bytes_9, bits);
                 let weights_13 = s::lookup_i8x64(values, index_13);
                 let half_21 = s::high_i8x64(weights_13);
                 let products_12 = s::dot4_s_by_i8x32::<2>(products_11, half_21, x_3);
@@ -9794,29 +9787,29 @@ unsafe fn alone_n3_by256(
                 let half_22 = s::high_i8x64(weights_14);
                 let products_13 = s::dot4_s_by_i8x32::<2>(products_12, half_22, x_4);
                 let bytes_10 = s::stream_i8x64(codes.at::<64>(codes_at));
-                let shifted_4 = s::shr_u_i8x64::<3>(bytes_10);
-                let bits_11 = s::and_i8x64(shifted_4, bits_3);
+                let shifted_5 = s::shr_u_i8x64::<3>(bytes_10);
+                let bits_10 = s::and_i8x64(shifted_5, bits_2);
                 let bytes_11 = s::stream_i8x64(codes.after::<64>(codes_at, 64));
-                let shifted_5 = s::shr_u_i8x64::<2>(bytes_11);
-                let bits_12 = s::and_i8x64(shifted_5, bits_5);
-                let bits_13 = s::or_i8x64(bits_11, bits_12);
+                let shifted_6 = s::shr_u_i8x64::<2>(bytes_11);
+                let bits_11 = s::and_i8x64(shifted_6, bits_4);
+                let bits_12 = s::or_i8x64(bits_10, bits_11);
                 let bytes_12 = s::stream_i8x64(codes.after::<64>(codes_at, 128));
-                let shifted_6 = s::shr_u_i8x64::<1>(bytes_12);
-                let bits_14 = s::and_i8x64(shifted_6, bits_8);
-                let bits_15 = s::or_i8x64(bits_13, bits_14);
-                let index_15 = s::and_i8x64(bits_15, bits_2);
+                let shifted_7 = s::shr_u_i8x64::<1>(bytes_12);
+                let bits_13 = s::and_i8x64(shifted_7, bits_7);
+                let bits_14 = s::or_i8x64(bits_12, bits_13);
+                let index_15 = s::and_i8x64(bits_14, bits);
                 let weights_15 = s::lookup_i8x64(values, index_15);
                 let half_23 = s::high_i8x64(weights_15);
                 let products_14 = s::dot4_s_by_i8x32::<3>(products_13, half_23, x_3);
-                let index_16 = s::shr_u_i8x64::<4>(bits_15);
+                let index_16 = s::shr_u_i8x64::<4>(bits_14);
                 let weights_16 = s::lookup_i8x64(values, index_16);
                 let half_24 = s::high_i8x64(weights_16);
                 let sum_3 = s::dot4_s_by_i8x32::<3>(products_14, half_24, x_4);
-                let product_6 = s::mul_i32x8(sum_3, half_14);
+                let product_5 = s::mul_i32x8(sum_3, half_14);
                 let before_2 = totals;
                 let half_25 = s::low_i32x16(before_2);
                 let half_26 = s::high_i32x16(before_2);
-                let sum_4 = s::add_i32x8(half_26, product_6);
+                let sum_4 = s::add_i32x8(half_26, product_5);
                 totals = s::join_i32x8(half_25, sum_4);
             }
             let float = s::to_float_i32x16(totals);
@@ -10408,31 +10401,28 @@ unsafe fn alone_n2_by256(
     unsafe {
         let quotient = (block_count + 7) / 8;
         for group in 0..quotient {
-            let lanes = s::splat_i32(0);
-            let mut totals = lanes;
+            let mut totals = s::splat_i32(0);
             let product = group * 8;
             for block in product..i32::min(product + 8, block_count) {
                 let at = first_block + block;
                 let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
                 let scale = s::widen_s_i8x16(scale_bytes);
-                let lanes_2 = s::splat_i32(1);
-                let factor = s::or_i32x16(scale, lanes_2);
-                let bits = s::and_i32x16(scale, lanes_2);
-                let product_2 = s::mul_i32x16(bits, s::splat_i32(3));
-                let shift = s::sub_i32x16(product_2, lanes);
+                let lanes = s::splat_i32(1);
+                let factor = s::or_i32x16(scale, lanes);
+                let shifted = s::and_i32x16(scale, lanes);
                 let codes_at = at * 128;
                 let place = row * block_count + block;
                 let x_sum = k::load_i32(x_sums.at::<4>(place));
-                let product_3 = s::mul_i32x16(shift, s::splat_i32(x_sum));
+                let product_2 = s::mul_i32x16(shifted, s::splat_i32(x_sum.wrapping_mul(3)));
                 let x_at = place * 32;
                 let x = s::load_i8x16(x_codes.at::<16>(x_at));
                 let x_2 = s::load_i8x16(x_codes.after::<16>(x_at, 16));
                 let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
-                let bits_2 = s::splat_i32_i8x64(0x0f0f_0f0f);
-                let index = s::and_i8x64(bytes, bits_2);
+                let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
+                let index = s::and_i8x64(bytes, bits);
                 let values = s::lanes_i8x16([-21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10, -21, -8, 0, 10]);
                 let weights = s::lookup_i8x64(values, index);
-                let products = s::dot4_s_by_i8x64::<0>(product_3, weights, x);
+                let products = s::dot4_s_by_i8x64::<0>(product_2, weights, x);
                 let values_2 = s::lanes_i8x16([
                     -21,
                     -21,
@@ -10459,7 +10449,7 @@ unsafe fn alone_n2_by256(
                 let weights_4 = s::lookup_i8x64(values_2, index_2);
                 let products_4 = s::dot4_s_by_i8x64::<2>(products_3, weights_4, x_2);
                 let bytes_2 = s::stream_once_i8x64(codes.after::<64>(codes_at, 64));
-                let index_3 = s::and_i8x64(bytes_2, bits_2);
+                let index_3 = s::and_i8x64(bytes_2, bits);
                 let weights_5 = s::lookup_i8x64(values, index_3);
                 let products_5 = s::dot4_s_by_i8x64::<1>(products_4, weights_5, x);
                 let weights_6 = s::lookup_i8x64(values_2, index_3);
@@ -10469,8 +10459,8 @@ unsafe fn alone_n2_by256(
                 let products_7 = s::dot4_s_by_i8x64::<1>(products_6, weights_7, x_2);
                 let weights_8 = s::lookup_i8x64(values_2, index_4);
                 let sum = s::dot4_s_by_i8x64::<3>(products_7, weights_8, x_2);
-                let product_4 = s::mul_i32x16(sum, factor);
-                totals = s::add_i32x16(totals, product_4);
+                let product_3 = s::mul_i32x16(sum, factor);
+                totals = s::add_i32x16(totals, product_3);
             }
             let float = s::to_float_i32x16(totals);
             let x_scale = k::load_f32(x_scales.at::<4>(row * quotient + group));
@@ -11640,8 +11630,7 @@ unsafe fn dot_n3<const ROWS: usize>(
             let at = first_block + block;
             let codes_at = at * 192;
             let column = block * 32;
-            let lanes = s::splat_i32(0);
-            let mut words = [lanes; ROWS];
+            let mut words = [s::splat_i32(0); ROWS];
             let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at));
             let bits = s::splat_i32_i8x64(0x0f0f_0f0f);
             let index = s::and_i8x64(bytes, bits);
@@ -11712,15 +11701,13 @@ unsafe fn dot_n3<const ROWS: usize>(
             });
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let factor = s::or_i32x16(scale, lanes_2);
-            let bits_6 = s::and_i32x16(scale, lanes_2);
-            let product = s::mul_i32x16(bits_6, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, lanes);
+            let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
+            let shifted_4 = s::and_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum_8 = s::add_i32x16(words[row], product_2);
+                let product = s::mul_i32x16(shifted_4, s::splat_i32(x_sum.wrapping_mul(3)));
+                let sum_8 = s::add_i32x16(words[row], product);
                 let scaled = s::mul_i32x16(sum_8, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
@@ -11751,8 +11738,7 @@ unsafe fn dot_n2<const ROWS: usize>(
             let at = first_block + block;
             let codes_at = at * 128;
             let column = block * 32;
-            let lanes = s::splat_i32(0);
-            let mut words = [lanes; ROWS];
+            let mut words = [s::splat_i32(0); ROWS];
             for chunk in 0..2 {
                 let bytes = s::stream_once_i8x64(codes.at::<64>(codes_at + chunk * 64));
                 let index = s::and_i8x64(bytes, s::splat_i32_i8x64(0x0f0f_0f0f));
@@ -11803,15 +11789,13 @@ unsafe fn dot_n2<const ROWS: usize>(
             }
             let scale_bytes = s::load_i8x16(scales.at::<16>(at * 16));
             let scale = s::widen_s_i8x16(scale_bytes);
-            let lanes_2 = s::splat_i32(1);
-            let factor = s::or_i32x16(scale, lanes_2);
-            let bits = s::and_i32x16(scale, lanes_2);
-            let product = s::mul_i32x16(bits, s::splat_i32(3));
-            let shift = s::sub_i32x16(product, lanes);
+            let lanes = s::splat_i32(1);
+            let factor = s::or_i32x16(scale, lanes);
+            let shifted = s::and_i32x16(scale, lanes);
             k::repeat!(row in ROWS, 2, {
                 let x_sum = k::load_i32(x_sums.at::<4>(block_at[row] + block));
-                let product_2 = s::mul_i32x16(shift, s::splat_i32(x_sum));
-                let sum = s::add_i32x16(words[row], product_2);
+                let product = s::mul_i32x16(shifted, s::splat_i32(x_sum.wrapping_mul(3)));
+                let sum = s::add_i32x16(words[row], product);
                 let scaled = s::mul_i32x16(sum, factor);
                 let x_scale = k::load_f32(x_scales.at::<4>(block_at[row] + block));
                 let float = s::to_float_i32x16(scaled);
