@@ -136,10 +136,10 @@ class Arm:
         self.generator = torch.Generator().manual_seed(seed)
         self.row, self.label = None, None
         if name in GEM_ARMS:
-            known = before.config.domains
+            named = before.config.domains
             # A domain that returns trains the module that it has.
-            self.label = known.index(domain) if domain in known else len(known)
-            self.model = copy.deepcopy(before) if domain in known else grown(settings, before, domain, most_routed(before, known.batches()))
+            self.label = named.index(domain) if domain in named else len(named)
+            self.model = copy.deepcopy(before) if domain in named else grown(settings, before, domain, most_routed(before, known.batches()))
         else:
             self.model = copy.deepcopy(before)
         self.trained = self.choose(seed)
