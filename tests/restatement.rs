@@ -16,6 +16,21 @@ fn measures_of_the_papers_experiments_are_as_the_protocol_defines_them() {
     runs("examples/paper/check_figures.py", Vec::new());
 }
 
+/// The page of the paper's experiments is what their results give: neither is there without the other.
+#[test]
+fn the_papers_page_is_made_from_its_results() {
+    let results = needs::repository("examples/paper/results.json");
+    let page = needs::repository("docs/results/paper.md");
+    assert_eq!(
+        results.exists(),
+        page.exists(),
+        "run examples/paper/report.py"
+    );
+    if results.exists() {
+        runs("examples/paper/report.py", vec!["--check".into()]);
+    }
+}
+
 /// A script that must succeed.
 fn runs(script: &str, arguments: Vec<PathBuf>) {
     let numpy = Command::new("python3")

@@ -144,8 +144,6 @@ class Stages:
                 "weights_trained": arm.weights_trained()}
         if name == "C":
             cell["statistics"] = before["statistics"] | {arm.label: statistics_of(model, self.known[domain].batches())}
-        elif name in GEM_ARMS:
-            cell["statistics"] = {}
         cell["weights_stored"] = stored(cell, name)
         if self.ends(run, place):
             cell |= self.ended(model)

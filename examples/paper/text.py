@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples" / "train"))
 
 from judged_text import pieces  # noqa: E402
-from train_lm import CACHE, Data  # noqa: E402
+from train_lm import CACHE  # noqa: E402
 
 WINDOW = 256
 GEM_LM = ROOT / "examples" / "models" / "gem-lm"
@@ -57,9 +57,9 @@ class Item:
 class Corpus:
     """All domains' text as token ids. `small`: a checkpoint's committed texts instead of the fetched corpus."""
 
-    def __init__(self, domains, small=False, folder=None):
+    def __init__(self, domains, small):
         self.domains, self.small = domains, small
-        self.folder = folder or CACHE / "corpus"
+        self.folder = CACHE / "corpus"
         self.tokenizer = Tokenizer.from_file(str(GEM_LM / "tokenizer.json"))
         # Byte-level pieces: a piece has as many characters as bytes.
         self.bytes_of = np.zeros(self.tokenizer.get_vocab_size(), dtype=np.int64)
@@ -137,8 +137,3 @@ class Corpus:
             answer = n % CHOICES
             items.append(Item(np.stack(wrong[:answer] + [right] + wrong[answer:]), answer))
         return items
-
-
-def batches(streams, seed, mixed):
-    """A `Data` over the streams: windows of one of them, or, for a share of `mixed`, of stretches of several."""
-    return Data(streams, seed, mixed)

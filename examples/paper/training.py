@@ -10,8 +10,7 @@ import torch.nn.functional as F
 
 from gem.modeling import Routed
 from models import adapt, adapters, build, config_of, digests, grown, module_parameters, most_routed
-from text import batches
-from train_lm import Clusters, add_modules_sorted, bound_scar, entropy_weights, rate_factor, steer, threshold_at
+from train_lm import Clusters, Data, add_modules_sorted, bound_scar, entropy_weights, rate_factor, steer, threshold_at
 
 GEM_ARMS, ADAPTER_ARMS = ("B", "C", "C0", "H"), ("D", "E")
 SAVE_EVERY = 240  # seconds, of a base
@@ -38,7 +37,7 @@ def train_base(settings, scale, corpus, family, progress, unfinished):
     m, base = settings["model"], settings["domains"]["base"]
     model = build(config_of(settings, family, base), 0)
     steps = scale["base_tokens"] // (m["rows"] * 256)
-    data = batches([corpus.stream(d) for d in base], 0, 0.5)
+    data = Data([corpus.stream(d) for d in base], 0, 0.5)
     optimizer = adam(model.parameters(), m["base_rate"])
     routed = family == "gem"
     layers = m["layers"]
@@ -203,10 +202,10 @@ class Batches:
 
     def __init__(self, settings, new, older, seed, skip=0):
         seed, place = seed
-        self.new, self.older, self.rows = batches(new, seed, 0.0), older, settings["model"]["rows"]
+        self.new, self.older, self.rows = Data(new, seed, 0.0), older, settings["model"]["rows"]
         self.chance = settings["stage"]["replay"] if older else 0.0
         # Each stage replays other windows.
-        self.seed, self.replay = (seed, place), batches(older, seed + 1 + place, 0.0) if older else None
+        self.seed, self.replay = (seed, place), Data(older, seed + 1 + place, 0.0) if older else None
         for _ in range(skip):  # what an earlier lap has drawn
             self.new.window(0)
 

@@ -1,56 +1,13 @@
 //! 64-bit Arm with NEON: a 512-bit vector is four of 128 bits, lower lanes first.
 
+mod memory;
+mod types;
+
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-/// 16 bytes.
-pub type I8x16 = int8x16_t;
-
-/// Declares a vector type of two quarters.
-macro_rules! pair {
-    ($($(#[$doc:meta])* $name:ident($quarter:ty);)*) => {
-        $(
-            $(#[$doc])*
-            #[derive(Clone, Copy, Debug)]
-            #[repr(C)]
-            pub struct $name(pub $quarter, pub $quarter);
-        )*
-    };
-}
-
-pair! {
-    /// 16 words of 16 bits, or half-precision floats.
-    I16x16(int16x8_t);
-    /// Half of an [`I8x64`].
-    I8x32(int8x16_t);
-    /// Half of an [`I32x16`].
-    I32x8(int32x4_t);
-    /// Half of an [`F32x16`].
-    F32x8(float32x4_t);
-}
-
-/// Declares a vector type of four quarters.
-macro_rules! quad {
-    ($($(#[$doc:meta])* $name:ident($quarter:ty);)*) => {
-        $(
-            $(#[$doc])*
-            #[derive(Clone, Copy, Debug)]
-            #[repr(C)]
-            pub struct $name(pub $quarter, pub $quarter, pub $quarter, pub $quarter);
-        )*
-    };
-}
-
-quad! {
-    /// 64 bytes, signed or not as the operation says.
-    I8x64(int8x16_t);
-    /// 32 words of 16 bits.
-    I16x32(int16x8_t);
-    /// 16 integers, or a mask: lanes all ones or zero.
-    I32x16(int32x4_t);
-    /// 16 singles.
-    F32x16(float32x4_t);
-}
+pub use memory::*;
+pub use types::*;
 
 /// Declares functions with the features of this level; each is documented at [`super::portable`].
 macro_rules! level {
@@ -527,60 +484,3 @@ casts! {
     bits_f32x16_i16x32(F32x16) -> I16x32;
     bits_f32x16_i32x16(F32x16) -> I32x16;
 }
-
-/// Declares unaligned loads and stores.
-macro_rules! memory {
-    ($($load:ident, $store:ident, $T:ident;)*) => {
-        $(
-            #[doc = concat!("See [`", stringify!($load), "`](super::portable::", stringify!($load), ").")]
-            ///
-            /// # Safety
-            /// The vector's bytes must be readable.
-            #[must_use]
-            #[inline]
-            #[target_feature(enable = "neon")]
-            pub unsafe fn $load(from: *const u8) -> $T {
-                // SAFETY: the caller's promise; every bit pattern is a value.
-                unsafe { from.cast::<$T>().read_unaligned() }
-            }
-
-            #[doc = concat!("See [`", stringify!($store), "`](super::portable::", stringify!($store), ").")]
-            ///
-            /// # Safety
-            /// The vector's bytes must be writable, and nobody else may use them meanwhile.
-            #[inline]
-            #[target_feature(enable = "neon")]
-            pub unsafe fn $store(to: *mut u8, a: $T) {
-                // SAFETY: the caller's promise.
-                unsafe { to.cast::<$T>().write_unaligned(a) }
-            }
-        )*
-    };
-}
-
-memory! {
-    load_i8x16, store_i8x16, I8x16;
-    load_i8x64, store_i8x64, I8x64;
-    load_i16x16, store_i16x16, I16x16;
-    load_i16x32, store_i16x32, I16x32;
-    load_i32x16, store_i32x16, I32x16;
-    load_f32x16, store_f32x16, F32x16;
-    load_i8x32, store_i8x32, I8x32;
-    load_i32x8, store_i32x8, I32x8;
-    load_f32x8, store_f32x8, F32x8;
-}
-
-/// See [`stream_i8x64`](super::portable::stream_i8x64).
-///
-/// # Safety
-/// The vector's bytes must be readable.
-#[must_use]
-#[inline]
-#[target_feature(enable = "neon")]
-pub unsafe fn stream_i8x64(from: *const u8) -> I8x64 {
-    // SAFETY: the caller's promise.
-    unsafe { load_i8x64(from) }
-}
-
-/// See [`stream_once_i8x64`](super::portable::stream_once_i8x64).
-pub use self::stream_i8x64 as stream_once_i8x64;

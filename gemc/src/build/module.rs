@@ -43,8 +43,12 @@ pub(super) fn module(made: &Made, tracked: &TokenStream) -> Result<TokenStream, 
     );
     Ok(quote! {
         #[doc = #doc]
-        // A generated file that is included is linted as the crate's own.
-        #[allow(clippy::all, clippy::pedantic, clippy::nursery)]
+        #[allow(
+            clippy::all,
+            clippy::pedantic,
+            clippy::nursery,
+            reason = "generated: a file that is included is linted as the crate's own"
+        )]
         pub mod #name {
             #tracked
             #items

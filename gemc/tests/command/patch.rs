@@ -114,6 +114,20 @@ fn shipped(folder: &Path, of: &Path) {
     );
 }
 
+/// The command that makes a patch of what is in `new`.
+fn patch_of<'a>(module: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let patch = [
+        "patch",
+        "base/model.gemw",
+        "new",
+        "--plan",
+        "plan.toml",
+        "--module",
+        module,
+    ];
+    [&patch, more].concat()
+}
+
 pub(super) fn weights(folder: &Path, file: &str) -> Vec<u8> {
     fs::read(folder.join(file)).expect("there")
 }
@@ -130,15 +144,7 @@ fn patched_weights_are_those_that_would_be_built() {
             false => of_module(1)(name),
         };
         trained(&base, &folder.join("new"), chosen);
-        let patch = [
-            "patch",
-            "base/model.gemw",
-            "new",
-            "--plan",
-            "plan.toml",
-            "--module",
-            name,
-        ];
+        let patch = patch_of(name, &[]);
         let made = done(folder, &[&patch[..], &["-o", "a.gemp", "--json"]].concat());
         let built = [
             "build",
@@ -205,17 +211,7 @@ fn what_is_not_of_the_module_is_refused_by_name() {
     let (folder, base) = (root.path(), checkpoint(MODELS[0]));
     shipped(folder, &base);
     let name = &domains(&base)[1];
-    let patch = [
-        "patch",
-        "base/model.gemw",
-        "new",
-        "--plan",
-        "plan.toml",
-        "--module",
-        name,
-        "-o",
-        "a.gemp",
-    ];
+    let patch = patch_of(name, &["-o", "a.gemp"]);
     let new = folder.join("new");
     trained(&base, &new, |name| {
         name.contains("layers.1.general.up").then_some(None)
@@ -263,17 +259,7 @@ fn moments_are_compared_with_their_digest() {
     shipped(folder, &base);
     let name = &domains(&base)[1];
     trained(&base, &folder.join("new"), of_module(1));
-    let patch = [
-        "patch",
-        "base/model.gemw",
-        "new",
-        "--plan",
-        "plan.toml",
-        "--module",
-        name,
-        "-o",
-        "a.gemp",
-    ];
+    let patch = patch_of(name, &["-o", "a.gemp"]);
     let path = folder.join("plan.moments");
     let mut moments = fs::read(&path).expect("there");
     let last = moments.len() - 3;
@@ -304,15 +290,7 @@ fn texts_that_the_module_serves_nothing_of_are_answered_as_before() {
     words(folder);
     let name = &domains(&base)[1];
     trained(&base, &folder.join("new"), of_module(1));
-    let patch = [
-        "patch",
-        "base/model.gemw",
-        "new",
-        "--plan",
-        "plan.toml",
-        "--module",
-        name,
-    ];
+    let patch = patch_of(name, &[]);
     let more = ["--texts", "texts", "-o", "a.gemp", "--json"];
     let made = done(folder, &[&patch[..], &more].concat());
     let of = |what: &str| made["routes"][0][what].as_u64().expect("a count");
@@ -330,15 +308,7 @@ fn a_module_that_takes_more_than_it_may_is_not_written() {
     trained(&base, &folder.join("new"), |name| {
         name.ends_with("router.weight").then_some(Some(1))
     });
-    let patch = [
-        "patch",
-        "base/model.gemw",
-        "new",
-        "--plan",
-        "plan.toml",
-        "--module",
-        name,
-    ];
+    let patch = patch_of(name, &[]);
     let more = [
         "--texts",
         "texts",
@@ -370,17 +340,7 @@ fn a_patch_for_a_machine_that_is_not_here_is_made_without_comparing_routing() {
     } else {
         "pi4"
     };
-    let patch = [
-        "patch",
-        "base/model.gemw",
-        "new",
-        "--plan",
-        "plan.toml",
-        "--module",
-        name,
-        "--target",
-        other,
-    ];
+    let patch = patch_of(name, &["--target", other]);
     let made = run(folder, &[&patch[..], &["-o", "a.gemp"]].concat());
     assert!(made.status.success(), "{}", told(&made));
     assert!(
